@@ -1,0 +1,20 @@
+"""The one family of errors this package raises on purpose. Each is a sentence for the person who uses it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class HypernetError(Exception):
+    """Something the user can understand and act on; the text is ready to be shown."""
+
+
+class UnreadableFile(HypernetError):
+    """A hypernetwork file that can't be used: which file, what is wrong with it, what to do about it."""
+
+    def __init__(self, path: str | Path, problem: str, advice: str = "Download or export the file again.") -> None:
+        self.path, self.problem, self.advice = Path(path), problem, advice
+        super().__init__(f"{self.path.name}: {problem} {advice}")
+
+    def __reduce__(self) -> tuple[type, tuple[str, str, str]]:
+        return type(self), (str(self.path), self.problem, self.advice)
