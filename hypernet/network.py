@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Union
+from typing import TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -124,7 +124,7 @@ class Residual:
         return Residual(tuple(layer.to(device, dtype) for layer in self.block), self.width, skip)
 
 
-Layer = Union[Linear, LayerNorm, Activation, Residual]
+Layer: TypeAlias = "Linear | LayerNorm | Activation | Residual"
 
 
 def resize(x: Tensor, width: int) -> Tensor:

@@ -1,0 +1,81 @@
+"""A UNet -> its sites: every `to_k` and `to_v` a hypernetwork can sit in front of.
+
+Found by shape and name, so that one list serves ldm and sgm (A1111), Forge's backend, ldm_patched and diffusers.
+Blocks carry the names that sd-webui-lora-block-weight gave them: IN00.., M00, OUT00..
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import cast
+
+from torch import nn
+
+_LDM_BLOCK = re.compile(r"(?:^|\.)(input_blocks|middle_block|output_blocks)\.(\d+)\.")
+_DIFFUSERS_BLOCK = re.compile(r"(?:^|\.)(down_blocks|up_blocks)\.(\d+)\.attentions\.(\d+)\.")
+_DIFFUSERS_MIDDLE = re.compile(r"(?:^|\.)mid_block\.")
+_OTHER_TIME = re.compile(r"motion_module|temporal|time_stack")
+
+
+@dataclass(frozen=True, eq=False)
+class Site:
+    """One `to_k` or `to_v` projection."""
+
+    name: str
+    """Dotted path from the UNet, unique."""
+    module: nn.Module
+    kind: str
+    """'k' or 'v'."""
+    cross: bool
+    """Whether its input is the text context; otherwise the picture itself."""
+    width: int
+    """Channels of its input."""
+    block: str
+    """IN00.., M00, OUT00.. or '' where the UNet has other parts than Stable Diffusion's."""
+    attention: str
+    """Dotted path of the attention layer that it shares with its twin."""
+
+
+def find_sites(unet: nn.Module) -> tuple[Site, ...]:
+    """All sites of a UNet in the order the UNet lists them; empty for models without K and V projections."""
+    return tuple(_sites(unet))
+
+
+def _sites(unet: nn.Module) -> Iterator[Site]:
+    for path, attention in unet.named_modules():
+        name = path.rpartition(".")[2]
+        if name not in ("attn1", "attn2") or _OTHER_TIME.search(path):
+            continue
+        to_q, to_k, to_v = (getattr(attention, part, None) for part in ("to_q", "to_k", "to_v"))
+        if not (isinstance(to_q, nn.Module) and isinstance(to_k, nn.Module) and isinstance(to_v, nn.Module)):
+            continue
+        cross = name == "attn2" or _width(to_k) != _width(to_q)
+        for kind, module in (("k", to_k), ("v", to_v)):
+            yield Site(f"{path}.to_{kind}", module, kind, cross, _width(module), _block(unet, path + "."), path)
+
+
+def _width(projection: nn.Module) -> int:
+    width = getattr(projection, "in_features", None)
+    if width is None:  # a projection of a host's own class
+        width = cast(nn.Linear, projection).weight.shape[1]
+    return int(width)
+
+
+def _block(unet: nn.Module, path: str) -> str:
+    if match := _LDM_BLOCK.search(path):
+        part, index = match.group(1), int(match.group(2))
+        return {"input_blocks": f"IN{index:02}", "output_blocks": f"OUT{index:02}"}.get(part, "M00")
+    if match := _DIFFUSERS_BLOCK.search(path):
+        part, level, index = match.group(1), int(match.group(2)), int(match.group(3))
+        earlier = list(getattr(unet, part))[:level]
+        if part == "down_blocks":  # IN00 is conv_in, and each level ends with a downsampler of its own number
+            return f"IN{1 + sum(len(block.resnets) + 1 for block in earlier) + index:02}"
+        return f"OUT{sum(len(block.resnets) for block in earlier) + index:02}"
+    return "M00" if _DIFFUSERS_MIDDLE.search(path) else ""
+
+
+def fused(unet: nn.Module) -> bool:
+    """Whether diffusers merged the K and V projections of this UNet into one, so that no site is ever called."""
+    return any(getattr(module, "fused_projections", False) for module in unet.modules())
