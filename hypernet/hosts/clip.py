@@ -1,0 +1,50 @@
+"""The files of CLIP's tokenizer, made from the merges that come with this package (`configs/clip_merges.txt.gz`).
+
+All of SD1, SD2 and SDXL read text with this one vocabulary; they differ only in the token that fills a line up.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+MERGES = Path(__file__).parent / "configs" / "clip_merges.txt.gz"
+START, END = "<|startoftext|>", "<|endoftext|>"
+
+
+def byte_letters() -> list[str]:
+    """The 256 letters a byte-level vocabulary begins with: printable Latin-1 bytes as they are, the rest from U+0100."""
+    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    others = 256 - len(printable)
+    return [chr(byte) for byte in printable] + [chr(256 + index) for index in range(others)]
+
+
+def read_merges() -> list[str]:
+    """The merges in order of rank, each `left right`; 48,894 of them."""
+    return gzip.decompress(MERGES.read_bytes()).decode("utf-8").splitlines()
+
+
+def vocabulary(merges: list[str]) -> dict[str, int]:
+    """Token -> id, 49,408 of them: letters, letters that end a word, one token for each merge, start and end."""
+    letters = byte_letters()
+    endings = [letter + "</w>" for letter in letters]
+    joined = [merge.replace(" ", "") for merge in merges]
+    return {token: index for index, token in enumerate([*letters, *endings, *joined, START, END])}
+
+
+def write_tokenizer(folder: Path, pad_token: str = END) -> None:
+    """Write what `transformers.CLIPTokenizer.from_pretrained(folder)` reads."""
+    folder.mkdir(parents=True, exist_ok=True)
+    merges = read_merges()
+    config = {
+        "tokenizer_class": "CLIPTokenizer",
+        "model_max_length": 77,
+        "bos_token": START,
+        "eos_token": END,
+        "unk_token": END,
+        "pad_token": pad_token,
+    }
+    (folder / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
+    (folder / "vocab.json").write_text(json.dumps(vocabulary(merges)), encoding="utf-8")
+    (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *merges, ""]), encoding="utf-8")
