@@ -1,0 +1,48 @@
+"""Writing a file so that a crash, an interrupt or a full disk leaves the old one whole."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+
+@contextmanager
+def writing(path: str | Path) -> Iterator[IO[bytes]]:
+    """A binary stream to a hidden temporary file beside `path`, which takes the place of `path` when all went well.
+
+    An existing file keeps its permissions; a link is written through, not replaced. Raises OSError, `path` untouched.
+    """
+    target = Path(os.path.realpath(path))
+    temporary = target.with_name(f".hypernet-{secrets.token_hex(8)}.tmp")
+    try:
+        with temporary.open("xb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        if target.exists():
+            temporary.chmod(target.stat().st_mode & 0o7777)
+        temporary.replace(target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _sync_folder(target.parent)
+
+
+def write_bytes(path: str | Path, content: bytes) -> None:
+    """`Path.write_bytes`, whole or not at all."""
+    with writing(path) as stream:
+        stream.write(content)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Makes the new name itself survive a power cut, where the system lets a folder be opened."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
