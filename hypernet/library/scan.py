@@ -1,0 +1,144 @@
+"""Folders -> the hypernetwork files in them. Reads names and stats only, never a file."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+SUFFIXES = (".safetensors", ".pt")
+"""What a hypernetwork file ends with, in any case. Of two beside each other, the earlier here is the one meant."""
+
+_TIME_GRAIN_NS = 2_000_000_000  # FAT keeps times to two seconds, the coarsest of the common file systems
+
+
+class Stamp(NamedTuple):
+    """Tells one state of a file from another."""
+
+    mtime_ns: int
+    size: int
+    """Bytes."""
+    inode: int
+    """0 where the system does not say."""
+
+    @staticmethod
+    def of(stat: os.stat_result) -> Stamp:
+        return Stamp(stat.st_mtime_ns, stat.st_size, stat.st_ino)
+
+    def same(self, other: Stamp) -> bool:
+        """Whether both are one state of one file, as far as the system tells."""
+        return self[:2] == other[:2] and (self.inode == other.inode or not (self.inode and other.inode))
+
+
+class Found(NamedTuple):
+    """One hypernetwork file."""
+
+    path: Path
+    root: Path
+    """The folder, of those that were asked for, that it was found under."""
+    relative: str
+    """From the root, with `/` between the parts on every system."""
+    stamp: Stamp
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What was in the folders at one moment."""
+
+    found: tuple[Found, ...]
+    """In the order of the roots, then by path."""
+    beside: frozenset[str]
+    """Every other file, as `os.path.normcase` spells its path: previews, descriptions and the like."""
+    folders: Mapping[str, int | None]
+    """When each folder visited last changed, in nanoseconds; None for one that is not there."""
+    problems: tuple[str, ...]
+    taken_ns: int
+
+    def outdated(self) -> bool:
+        """Whether a file was added, removed or renamed since. One stat for each folder; in-place writes don't show."""
+        return any(
+            _changed_ns(folder) != then or (then is not None and then > self.taken_ns - _TIME_GRAIN_NS)
+            for folder, then in self.folders.items()
+        )
+
+
+def scan(roots: Sequence[Path]) -> Listing:
+    """Every hypernetwork file under the roots, subfolders included.
+
+    Links are followed wherever they lead, as WebUIs do (people keep their models on another disk). A folder that can be
+    reached in two ways is listed once, by its real place where that is inside the roots, so a loop of links ends.
+    Hidden files and folders are left out. A folder that can't be read is a problem in the result, not an error.
+    """
+    walk = _Walk()
+    taken_ns = time.time_ns()
+    waiting = deque(_Folder(str(root), root, "") for root in roots)
+    while waiting:
+        for folder, is_link in walk.read(waiting.popleft()):
+            if is_link:
+                waiting.append(folder)
+            else:
+                waiting.appendleft(folder)
+    order = {root: number for number, root in enumerate(dict.fromkeys(roots))}
+    found = sorted(walk.found, key=lambda file: (order[file.root], file.relative))
+    return Listing(tuple(found), frozenset(walk.beside), walk.folders, tuple(walk.problems), taken_ns)
+
+
+class _Folder(NamedTuple):
+    path: str
+    root: Path
+    prefix: str
+    """Its place under the root, ending in `/`; empty for the root."""
+
+
+class _Walk:
+    """What has been found so far."""
+
+    def __init__(self) -> None:
+        self.found: list[Found] = []
+        self.beside: list[str] = []
+        self.folders: dict[str, int | None] = {}
+        self.problems: list[str] = []
+        self._seen: set[tuple[int, int] | str] = set()
+
+    def read(self, folder: _Folder) -> list[tuple[_Folder, bool]]:
+        """Notes the files of one folder. Returns its subfolders, each with whether it is a link."""
+        try:
+            stat = Path(folder.path).stat()
+            identity = (stat.st_dev, stat.st_ino) if stat.st_ino else os.path.realpath(folder.path)
+            if identity in self._seen:
+                return []
+            self._seen.add(identity)
+            self.folders[folder.path] = stat.st_mtime_ns
+            with os.scandir(folder.path) as entries:
+                inside = [entry for entry in entries if not entry.name.startswith(".")]
+        except FileNotFoundError:
+            self.folders[folder.path] = None
+            return []
+        except OSError as error:
+            self.problems.append(f"The folder {folder.path} can't be read: {error.strerror or error}.")
+            return []
+        return [below for entry in inside if (below := self._note(entry, folder))]
+
+    def _note(self, entry: os.DirEntry[str], folder: _Folder) -> tuple[_Folder, bool] | None:
+        try:
+            if entry.is_dir():
+                return _Folder(entry.path, folder.root, f"{folder.prefix}{entry.name}/"), entry.is_symlink()
+            if not entry.name.lower().endswith(SUFFIXES):
+                self.beside.append(os.path.normcase(entry.path))
+            elif entry.is_file():
+                stamp = Stamp.of(entry.stat())
+                self.found.append(Found(Path(entry.path), folder.root, folder.prefix + entry.name, stamp))
+        except OSError:
+            pass  # a link that leads to itself, or a file that went away while we looked: no file of ours
+        return None
+
+
+def _changed_ns(folder: str) -> int | None:
+    try:
+        return Path(folder).stat().st_mtime_ns
+    except OSError:
+        return None

@@ -1,0 +1,164 @@
+"""The files beside a hypernetwork: its preview, description, the user's notes, what Civitai says.
+
+Conventions: AUTOMATIC1111's (`NAME.png`, `NAME.preview.png`, `NAME.txt`, `NAME.description.txt`, `NAME.json`) and
+Civitai Helper's (`NAME.civitai.info`).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from hypernet import atomic
+from hypernet.errors import HypernetError
+
+_log = logging.getLogger(__name__)
+
+PREVIEW_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif")
+
+Exists = Callable[[Path], bool]
+
+
+def preview(path: Path, exists: Exists = Path.is_file) -> Path | None:
+    """The picture shown for the hypernetwork at `path`: for each kind of picture NAME.png before NAME.preview.png."""
+    candidates = (_beside(path, infix + suffix) for suffix in PREVIEW_SUFFIXES for infix in ("", ".preview"))
+    return next(filter(exists, candidates), None)
+
+
+def description(path: Path, exists: Exists = Path.is_file) -> str | None:
+    """The text of NAME.txt or NAME.description.txt."""
+    for file in (_beside(path, ".txt"), _beside(path, ".description.txt")):
+        if exists(file):
+            try:
+                return file.read_text(encoding="utf-8-sig", errors="replace")
+            except OSError as error:
+                _log.warning("The description %s can't be read: %s", file, error)
+    return None
+
+
+@dataclass(frozen=True)
+class UserMetadata:
+    """What the user noted in a card's editor. The keys in NAME.json are the names here with spaces."""
+
+    description: str = ""
+    notes: str = ""
+    sd_version: str = ""
+    activation_text: str = ""
+    preferred_weight: float | None = None
+    """A strength; A1111 stores 0 for none."""
+    negative_text: str = ""
+
+
+def user_metadata(path: Path, exists: Exists = Path.is_file) -> UserMetadata:
+    """What NAME.json says; a missing or broken file, or a key of another kind, says nothing."""
+    file = _beside(path, ".json")
+    if not exists(file):
+        return UserMetadata()
+    try:
+        stored = _read_json(file)
+    except _BrokenJSON as error:
+        _log.warning("%s", error)
+        return UserMetadata()
+    texts = {key: value for key in _TEXT_KEYS if isinstance(value := stored.get(_key(key)), str)}
+    return UserMetadata(**texts, preferred_weight=_weight(stored.get("preferred weight")))
+
+
+def write_user_metadata(path: Path, metadata: UserMetadata) -> None:
+    """Writes NAME.json. Keys of other programs in it stay. Raises HypernetError if it holds what we can't read."""
+    file = _beside(path, ".json")
+    stored = _read_json(file) if file.exists() else {}
+    ours = {_key(field.name): getattr(metadata, field.name) for field in fields(metadata)}
+    ours["preferred weight"] = _weight(metadata.preferred_weight) or 0.0
+    stored.update({key: value for key, value in ours.items() if value or key in stored})
+    text = json.dumps(stored, indent=4, ensure_ascii=False)
+    try:
+        atomic.write_bytes(file, text.encode("utf-8", "backslashreplace"))  # a lone surrogate becomes JSON's \udXXX
+    except OSError as error:
+        raise HypernetError(f"{file.name} can't be written beside its hypernetwork: {error.strerror}.") from error
+
+
+@dataclass(frozen=True)
+class CivitaiInfo:
+    """What Civitai knows of a file, as its helpers store it. Text from the internet: escape it before HTML."""
+
+    model_id: int | None
+    version_id: int | None
+    model: str
+    version: str
+    base_model: str
+    """As Civitai writes it: 'SD 1.5', 'SDXL 1.0', ..."""
+    trained_words: tuple[str, ...]
+
+
+def civitai_info(path: Path, exists: Exists = Path.is_file) -> CivitaiInfo | None:
+    """What NAME.civitai.info says; None without one, and for an empty one, which means "not on Civitai"."""
+    file = _beside(path, ".civitai.info")
+    if not exists(file):
+        return None
+    try:
+        stored = _read_json(file)
+    except _BrokenJSON as error:
+        _log.warning("%s", error)
+        return None
+    if not stored:
+        return None
+    model = stored.get("model")
+    return CivitaiInfo(
+        model_id=_whole(stored.get("modelId")),
+        version_id=_whole(stored.get("id")),
+        model=_text(model.get("name")) if isinstance(model, dict) else "",
+        version=_text(stored.get("name")),
+        base_model=_text(stored.get("baseModel")),
+        trained_words=tuple(_texts(stored.get("trainedWords"))),
+    )
+
+
+_TEXT_KEYS = tuple(field.name for field in fields(UserMetadata) if field.default == "")
+
+
+class _BrokenJSON(HypernetError):
+    """A side file that holds no JSON object."""
+
+
+def _read_json(file: Path) -> dict[str, object]:
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+        stored = json.loads(text) if text.strip() else {}
+    except (OSError, ValueError, RecursionError) as error:
+        raise _BrokenJSON(f"{file.name} can't be read ({error}): correct it or move it away.") from error
+    if not isinstance(stored, dict):
+        raise _BrokenJSON(f"{file.name} holds no JSON object: correct it or move it away.")
+    return stored
+
+
+def _key(field: str) -> str:
+    return field.replace("_", " ")
+
+
+def _beside(path: Path, ending: str) -> Path:
+    return path.with_name(path.stem + ending)
+
+
+def _weight(value: object) -> float | None:
+    try:
+        weight = float(value) if isinstance(value, (int, float, str)) else 0.0
+    except (ValueError, OverflowError):
+        return None
+    return weight if weight and math.isfinite(weight) else None
+
+
+def _whole(value: object) -> int | None:
+    return value if isinstance(value, int) else None
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, list):
+        yield from (item for item in value if isinstance(item, str))
