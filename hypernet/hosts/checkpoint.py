@@ -1,7 +1,7 @@
 """One `.safetensors` file of SD1, SD2 or SDXL -> a diffusers pipeline, with no network.
 
 diffusers converts the weights; what it would download for that (configs and tokenizers) is written here from
-`configs/` into a temporary folder. The key names are those of CompVis/stable-diffusion and Stability-AI/generative-models.
+`configs/` into a temporary folder. Key names: CompVis/stable-diffusion and Stability-AI/generative-models.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def load_pipeline(path: str | Path, *, dtype: torch.dtype = torch.float32, predi
             raise HypernetError(f"{path.name}: the checkpoint doesn't fit its kind ({found.kind}): {error}") from error
     if prediction is None and found.prediction is None and predicts_noise(pipe):
         pipe.scheduler = type(pipe.scheduler).from_config(pipe.scheduler.config, prediction_type="epsilon")
-        pipe.register_to_config(default_size=64)
+        pipe.unet.register_to_config(sample_size=64)
     return pipe
 
 

@@ -14,7 +14,7 @@ START, END = "<|startoftext|>", "<|endoftext|>"
 
 
 def byte_letters() -> list[str]:
-    """The 256 letters a byte-level vocabulary begins with: printable Latin-1 bytes as they are, the rest from U+0100."""
+    """The 256 letters a byte-level vocabulary begins with: printable Latin-1 as it is, the other bytes from U+0100."""
     printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     others = 256 - len(printable)
     return [chr(byte) for byte in printable] + [chr(256 + index) for index in range(others)]
