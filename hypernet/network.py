@@ -104,7 +104,7 @@ class Activation:
 
 @dataclass(frozen=True, eq=False)
 class Residual:
-    """MonkeyPatch's block: `skip(x) + block(x)`. Without a weight the skip path resizes x by nearest neighbour.
+    """MonkeyPatch's block: `skip(x) + block(x)`. Without a weight the skip path resizes x (see `resize`).
 
     width: the block's output width; skip: (out, in) or None.
     """
@@ -128,8 +128,8 @@ Layer: TypeAlias = "Linear | LayerNorm | Activation | Residual"
 
 
 def resize(x: Tensor, width: int) -> Tensor:
-    """Nearest-neighbour resize of the last axis. x: (batch, tokens, any) -> (batch, tokens, width)."""
-    return x if x.shape[-1] == width else F.interpolate(x, size=width, mode="nearest")
+    """Exact nearest-neighbour resize of the last axis. x: (batch, tokens, any) -> (batch, tokens, width)."""
+    return x if x.shape[-1] == width else F.interpolate(x, size=width, mode="nearest-exact")
 
 
 def _run(layers: Iterable[Layer], x: Tensor) -> Tensor:
@@ -148,6 +148,8 @@ class Net:
 
     width: int
     layers: tuple[Layer, ...]
+    names: tuple[str, ...] = ()
+    """The weights' names in the file (`linear.0.weight`, ...), beside `tensors()`; empty for a net made in code."""
 
     def __call__(self, x: Tensor, strength: float = 1.0) -> Tensor:
         return x + strength * self.delta(x)
@@ -213,9 +215,11 @@ class Metadata:
     sd_checkpoint_name: str | None = None
     optional_info: str | None = None
     skip_connection: bool = False
-    upsample_linear: str | None = None
+    upsample_linear: str | bool | None = None
     extra: Mapping[str, object] = field(default_factory=dict)
     """Keys no known program writes: kept for the reader, never interpreted."""
+    keys: tuple[str, ...] | None = None
+    """The keys the file itself had, in its order, so that it can be written again as it was; None: all of A1111's."""
 
 
 TEXT_WIDTHS: Mapping[int, str] = MappingProxyType({768: "SD1", 1024: "SD2", 2048: "SDXL"})

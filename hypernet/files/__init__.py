@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import os
+from hypernet.files.reading import load, peek
+from hypernet.files.summary import Summary
+from hypernet.files.writing import save
 
-from hypernet.network import Network
-
-
-def load(path: str | os.PathLike[str]) -> Network:
-    raise NotImplementedError(path)
-
-
-def save(network: Network, path: str | os.PathLike[str]) -> None:
-    raise NotImplementedError(path)
+__all__ = ["Summary", "load", "peek", "save"]

@@ -1,0 +1,122 @@
+"""What a file says about itself <-> `Metadata`. The keys are those A1111 and MonkeyPatch write."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from typing import Any
+
+from hypernet.files.refused import Refused, shown
+from hypernet.network import ACTIVATIONS, Metadata
+
+TEXTS = ("name", "activation_func", "weight_initialization", "sd_checkpoint", "sd_checkpoint_name", "optional_info")
+SWITCHES = ("is_layer_norm", "activate_output", "use_dropout", "last_layer_dropout", "skip_connection")
+SERIES = ("layer_structure", "dropout_structure")
+A1111_KEYS = (
+    *("step", "name", "layer_structure", "activation_func", "is_layer_norm", "weight_initialization"),
+    *("sd_checkpoint", "sd_checkpoint_name", "activate_output", "use_dropout", "dropout_structure"),
+    *("last_layer_dropout", "optional_info"),
+)
+"""What A1111 1.10.1 writes, in its order."""
+MONKEYPATCH_KEYS = ("skip_connection", "upsample_linear")
+
+NOT_KEPT = ("optimizer_state_dict",)
+"""Early files carry the training's optimizer, twice as large as the network; it is of no use here."""
+
+MAX_EXTRA = 1000
+"""Values kept from unknown keys."""
+
+
+def read_values(values: Mapping[str, object]) -> Metadata:
+    """Metadata from a file's raw values. A value of the wrong type is treated as absent; it stays in `extra`."""
+    known: dict[str, Any] = {}
+    extra: dict[str, object] = {}
+    for key, value in values.items():
+        if key in NOT_KEPT:
+            continue
+        if key in _KNOWN and (read := _read(key, value)) is not _WRONG:
+            known[key] = read
+        elif (kept := _plain(value)) is not _WRONG:
+            extra[key] = kept
+    keys = tuple(key for key in values if key in known or key in extra)
+    return Metadata(**known, extra=extra, keys=keys)
+
+
+def values_to_write(metadata: Metadata) -> dict[str, object]:
+    """The raw values of a file that says the same: the keys it had, and every other that was set since."""
+    default = Metadata()
+    keys = list(A1111_KEYS if metadata.keys is None else metadata.keys)
+    for key in (*A1111_KEYS, *MONKEYPATCH_KEYS):
+        if key not in keys and key not in metadata.extra and getattr(metadata, key) != getattr(default, key):
+            keys.append(key)
+    keys += [key for key in metadata.extra if key not in keys]
+    return {key: _raw(metadata.extra.get(key) if key in metadata.extra else getattr(metadata, key)) for key in keys}
+
+
+def activation_of(metadata: Metadata) -> str | None:
+    """The activation a file names: one of `ACTIVATIONS`, 'prelu', 'linear', or None where it names none.
+
+    Raises Refused for one that no hypernetwork can be computed with.
+    """
+    if metadata.activation_func is None:
+        return None
+    name = metadata.activation_func.strip().lower()
+    if name in ("glu", "threshold", "multiheadattention"):
+        raise Refused(
+            f"Its activation is {name!r}, with which no WebUI could ever run a hypernetwork.", "It can't be used."
+        )
+    if name not in ACTIVATIONS and name not in ("linear", "prelu"):
+        raise Refused(
+            f"Its activation is {shown(metadata.activation_func)}, which is not known.", "Check what it was made with."
+        )
+    return name
+
+
+_KNOWN = frozenset(field.name for field in fields(Metadata)) - {"extra", "keys"}
+_WRONG = object()
+
+
+def _read(key: str, value: object) -> object:
+    """The value in the type the field has, or `_WRONG`."""
+    if key in TEXTS:
+        return value if value is None or isinstance(value, str) else _WRONG
+    if key in SWITCHES:
+        return bool(value) if value is None or isinstance(value, (bool, int)) else _WRONG
+    if key in SERIES:
+        return None if value is None else _numbers(value)
+    if key == "step":
+        return value if value is None or (isinstance(value, int) and not isinstance(value, bool)) else _WRONG
+    return value if value is None or isinstance(value, (bool, str)) else _WRONG  # upsample_linear
+
+
+def _numbers(value: object) -> object:
+    if not isinstance(value, (list, tuple)) or len(value) > 1000:
+        return _WRONG
+    if not all(isinstance(item, (int, float)) and math.isfinite(item) for item in value):
+        return _WRONG
+    return tuple(value)
+
+
+def _plain(value: object) -> object:
+    """Numbers, texts and lists or tables of them (as JSON has them), or `_WRONG` for all else."""
+    budget = iter(range(MAX_EXTRA))
+    return _plain_within(value, budget, depth=8)
+
+
+def _plain_within(value: object, budget: Iterator[int], depth: int) -> object:
+    if next(budget, None) is None or not depth:
+        return _WRONG
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, (list, tuple)):
+        items = [_plain_within(item, budget, depth - 1) for item in value[:MAX_EXTRA]]
+        return _WRONG if _WRONG in items or len(items) < len(value) else items
+    if isinstance(value, dict) and len(value) < MAX_EXTRA and all(isinstance(key, str) for key in value):
+        table = {key: _plain_within(item, budget, depth - 1) for key, item in value.items()}
+        return _WRONG if _WRONG in table.values() else table
+    return _WRONG
+
+
+def _raw(value: object) -> object:
+    return list(value) if isinstance(value, tuple) else value

@@ -1,0 +1,109 @@
+"""`load` and `peek`: a file's first bytes say which reader takes it; whatever goes wrong becomes `UnreadableFile`."""
+
+from __future__ import annotations
+
+import errno
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+from torch import Tensor
+
+from hypernet.errors import UnreadableFile
+from hypernet.files import layout, safetensors_format, strangers, torch_legacy, torch_zip, weights
+from hypernet.files.refused import AGAIN, Refused
+from hypernet.files.source import Source, opened
+from hypernet.files.summary import Summary, summarise
+from hypernet.files.weights import Contents, StoredTensor
+from hypernet.network import Network
+
+HEAD = 512
+
+
+def load(path: str | os.PathLike[str], *, mapped: bool = True) -> Network:
+    """The network in a `.pt` or `.safetensors` file of any known kind, whatever the file is called.
+
+    Nothing in the file is run. The weights of a `.pt` are copied into memory. Those of a `.safetensors` stay in the
+    file until they are used, unless `mapped` is False: a program that keeps a network while people change files under
+    it wants them in memory (a mapped file that is cut short in place kills the process that reads on).
+
+    Raises UnreadableFile, and nothing else, for a file that can't be used: missing, damaged, of another kind, with
+    weights that are not finite. In a mapped file larger than `weights.SAMPLE` not all weights are looked at.
+    """
+    with _explained(path), opened(path) as source:
+        contents = _contents(source)
+        if mapped and contents.container == "safetensors" and os.name != "nt":
+            tensors = weights.mapped(source.map(), contents.stored())
+            weights.refuse_unless_finite(weights.samples(tensors.values()))
+        else:
+            tensors = weights.read(source, contents.stored())
+            weights.refuse_unless_finite(tensors.values())
+        return _network(contents, tensors)
+
+
+def peek(path: str | os.PathLike[str]) -> Summary:
+    """What the file holds, without reading its weights. Raises UnreadableFile as `load` does."""
+    with _explained(path), opened(path) as source:
+        contents = _contents(source)
+        return summarise(contents.container, _network(contents, weights.outlines(contents.stored())))
+
+
+def _contents(source: Source) -> Contents:
+    head = source.bytes_at(0, min(source.size, HEAD))
+    if not head:
+        raise Refused("It is empty.", AGAIN)
+    contents = _reader(head)(source)
+    if sum(_nbytes(tensor) for tensor in contents.stored()) > 2 * source.size:  # K and V may share their weights
+        raise Refused("Its tensors use the same data many times.", "Don't use this file: it may be malicious.")
+    return contents
+
+
+def _reader(head: bytes) -> Callable[[Source], Contents]:
+    if head.startswith(b"PK\3\4"):
+        return torch_zip.read
+    if head.startswith(b"\x80"):
+        return torch_legacy.read
+    if safetensors_format.looks_like(head):
+        return safetensors_format.read
+    raise strangers.by_first_bytes(head) or strangers.unknown()
+
+
+def _network(contents: Contents, tensors: Mapping[StoredTensor, Tensor]) -> Network:
+    nets = {
+        width: ({name: tensors[at] for name, at in k.items()}, {name: tensors[at] for name, at in v.items()})
+        for width, (k, v) in contents.nets.items()
+    }
+    return layout.build(nets, contents.metadata)
+
+
+def _nbytes(tensor: StoredTensor) -> int:
+    return math.prod(tensor.shape) * weights.ITEMSIZE[tensor.dtype]
+
+
+@contextmanager
+def _explained(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Turns every error into `UnreadableFile`. A damaged file can make Python fail in any way it knows."""
+    try:
+        yield
+    except Refused as refused:
+        raise UnreadableFile(_path(path), refused.problem, refused.advice) from None
+    except OSError as error:
+        raise UnreadableFile(_path(path), *_system_says(error)) from error
+    except MemoryError as error:
+        raise UnreadableFile(_path(path), "There is not enough memory for it.", "Close other programs.") from error
+    except Exception as error:
+        raise UnreadableFile(_path(path), "It is damaged.", AGAIN) from error
+
+
+def _system_says(error: OSError) -> tuple[str, str]:
+    if error.errno == errno.ENOENT:
+        return "There is no such file.", "Check its name and folder."
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return "Reading it is not permitted.", "Change the file's permissions."
+    return f"The system can't read it ({error.strerror or error}).", "Check the disk or the network drive."
+
+
+def _path(path: str | os.PathLike[str]) -> str:
+    """The path for a message: unprintable characters and NUL would garble it."""
+    return os.fsdecode(path).encode("utf-8", "replace").decode().replace("\0", "?")

@@ -1,0 +1,20 @@
+"""How the readers say no: what is wrong with the file and what to do; `load` adds which file it was."""
+
+from __future__ import annotations
+
+AGAIN = "Download or export the file again."
+ASK_ITS_MAKER = "Get the file again from where it comes from, or from another place."
+
+
+class Refused(Exception):
+    """A file that can't be used. Stays inside this room: callers see `UnreadableFile`."""
+
+    def __init__(self, problem: str, advice: str = AGAIN) -> None:
+        super().__init__(problem)
+        self.problem, self.advice = problem, advice
+
+
+def shown(text: object, limit: int = 60) -> str:
+    """A string out of a file, fit for a message: quoted, one line, plain ASCII, not long."""
+    quoted = ascii(text if len(text) <= limit else text[:limit] + "...") if isinstance(text, str) else ascii(text)
+    return quoted if len(quoted) <= 4 * limit else quoted[: 4 * limit] + "..."

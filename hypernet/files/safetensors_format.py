@@ -1,0 +1,184 @@
+"""Our `.safetensors`: flat names `WIDTH.k.NAME` and `WIDTH.v.NAME`, and everything a file says about itself as JSON.
+
+The layout is a table in docs/format.md. The container's format: https://github.com/huggingface/safetensors#format.
+The header is read here, and strictly: duplicate names, gaps, overlaps and lengths that don't fit are refused.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from typing import IO, Any
+
+import torch
+from torch import Tensor
+
+from hypernet.files import strangers
+from hypernet.files.metadata import TEXTS, read_values, values_to_write
+from hypernet.files.pickled import BEYOND
+from hypernet.files.refused import AGAIN, Refused, shown
+from hypernet.files.source import Source
+from hypernet.files.weights import FLOATS, ITEMSIZE, Contents, StoredTensor
+from hypernet.network import Metadata, Network
+
+FORMAT = "hypernet"
+VERSION = 1
+
+MAX_HEADER = 1 << 20
+"""Bytes. Ours have some 5 thousand."""
+MAX_TENSORS = 5000
+NAME = re.compile(r"([1-9][0-9]{0,5})\.([kv])\.(.+)", re.DOTALL)
+DTYPES: Mapping[str, torch.dtype] = {
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "F64": torch.float64,
+}
+CODES = {dtype: code for code, dtype in DTYPES.items()}
+
+
+def looks_like(head: bytes) -> bool:
+    """Whether a file that begins so is one: a length below 4 GB, then JSON."""
+    return head[4:9] == b"\0\0\0\0{"
+
+
+def read(source: Source) -> Contents:
+    """What a `.safetensors` file holds. Raises Refused."""
+    length = int.from_bytes(source.bytes_at(0, 8), "little")
+    if length > source.size - 8:
+        raise Refused("Its header is longer than the file: the download was cut short.", strangers.HALF_LOADED)
+    if length > MAX_HEADER:
+        raise Refused(
+            f"Its header has {length:,} bytes, far more than a hypernetwork's.", "Is it another kind of model?"
+        )
+    header = _header(source.bytes_at(8, length))
+    facts = header.pop("__metadata__", {})
+    if not isinstance(facts, dict) or not all(isinstance(value, str) for value in facts.values()):
+        raise Refused("Its metadata is damaged.", AGAIN)
+    names = {name: _place(name) for name in header}
+    if not names or None in names.values():
+        raise strangers.by_names(names) or _not_ours(names)
+    _check_version(facts)
+    nets: dict[int, tuple[dict[str, StoredTensor], dict[str, StoredTensor]]] = {}
+    for place, tensor in zip(names.values(), _tensors(header, 8 + length, source.size), strict=True):
+        assert place is not None
+        width, which, name = place
+        nets.setdefault(width, ({}, {}))[which][name] = tensor
+    return Contents("safetensors", nets, read_values(_values(facts)))
+
+
+def write(network: Network, names: Mapping[int, tuple[Mapping[str, Tensor], ...]], stream: IO[bytes]) -> None:
+    """Writes a network whose weights have these names: width -> (K, V), each name -> tensor."""
+    tensors = {
+        f"{width}.{which}.{name}": tensor
+        for width, pair in names.items()
+        for which, net in zip("kv", pair, strict=True)
+        for name, tensor in net.items()
+    }
+    header: dict[str, Any] = {"__metadata__": _facts(network.metadata)}
+    end = 0
+    for name, tensor in tensors.items():
+        start, end = end, end + tensor.nbytes
+        header[name] = {"dtype": CODES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [start, end]}
+    data = json.dumps(header, separators=(",", ":")).encode()
+    data += b" " * (-len(data) % 8)
+    stream.write(len(data).to_bytes(8, "little") + data)
+    for tensor in tensors.values():
+        stream.write(tensor.reshape(-1).view(torch.uint8).numpy().data)
+
+
+def _header(data: bytes) -> dict[str, Any]:
+    """The header as JSON. What would make a parser slow, deep or large is refused before it is parsed."""
+    if data.count(b"{") + data.count(b"[") > 3 * MAX_TENSORS or data.count(b",") > 8 * MAX_TENSORS:
+        raise Refused("It holds far more than a hypernetwork does.", "Is it another kind of model?")
+    try:
+        header = json.loads(data.decode("utf-8"), object_pairs_hook=_without_duplicates, parse_int=_short_int)
+    except (ValueError, RecursionError):
+        raise Refused("Its header is damaged.", AGAIN) from None
+    if not isinstance(header, dict):
+        raise Refused("Its header is damaged.", AGAIN)
+    return header
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        raise Refused("It holds two things of the same name.", "Don't use this file: it may be malicious.")
+    return made
+
+
+def _short_int(digits: str) -> int:
+    if len(digits) > 18:
+        raise ValueError("a number with too many digits")
+    return int(digits)
+
+
+def _place(name: str) -> tuple[int, int, str] | None:
+    """A tensor's width, 0 for K or 1 for V, and name in its net; None for a name that isn't of our layout."""
+    match = NAME.fullmatch(name)
+    return (int(match[1]), "kv".index(match[2]), match[3]) if match else None
+
+
+def _not_ours(names: Mapping[str, Any]) -> Refused:
+    example = f" (it holds {shown(next(iter(names)))})" if names else ""
+    return Refused(f"It is a .safetensors file, but not a hypernetwork{example}.", "Check which kind of model it is.")
+
+
+def _check_version(facts: Mapping[str, str]) -> None:
+    version = facts.get("format_version", "1")
+    if facts.get("format") == FORMAT and version != str(VERSION):
+        raise Refused(
+            f"It has the format version {shown(version)}; this program reads {VERSION}.", "Update the program."
+        )
+
+
+def _tensors(header: Mapping[str, Any], begin: int, size: int) -> Iterator[StoredTensor]:
+    """The tensors in the header's order, known to fill the file from `begin` to its end without gap or overlap."""
+    spans = []
+    for name, entry in header.items():
+        match entry:
+            case {"dtype": str(code), "shape": list(shape), "data_offsets": [int(start), int(end)]}:
+                pass
+            case _:
+                raise Refused(f"The entry of {shown(name)} in its header is damaged.", AGAIN)
+        dtype = DTYPES.get(code)
+        if dtype not in FLOATS or dtype is None:
+            raise Refused(f"The weights are of type {shown(code)}, not floating-point numbers.")
+        if len(shape) > 8 or not all(type(length) is int and 0 <= length < 1 << 48 for length in shape):
+            raise Refused(f"The shape of {shown(name)} is damaged.", AGAIN)
+        nbytes = math.prod(shape) * ITEMSIZE[dtype]
+        if start < 0 or end - start != nbytes or begin + end > size:
+            raise Refused(BEYOND, AGAIN)
+        spans.append((start, end))
+        yield StoredTensor(dtype, tuple(shape), _strides(shape), 0, begin + start, nbytes)
+    at = 0
+    for start, end in sorted(spans):
+        if start != at:
+            raise Refused("Its tensors overlap or leave gaps.", AGAIN)
+        at = end
+    if begin + at != size:
+        raise Refused("It is longer than its header says.", AGAIN)
+
+
+def _strides(shape: list[int]) -> tuple[int, ...]:
+    return tuple(math.prod(shape[axis + 1 :]) for axis in range(len(shape)))
+
+
+def _facts(metadata: Metadata) -> dict[str, str]:
+    values = values_to_write(metadata)
+    return {"format": FORMAT, "format_version": str(VERSION), **{key: json.dumps(values[key]) for key in values}}
+
+
+def _values(facts: Mapping[str, str]) -> dict[str, object]:
+    """Metadata values back from JSON; a text that isn't JSON (written by hand) stands for itself."""
+    return {key: _value(key, text) for key, text in facts.items() if key not in ("format", "format_version")}
+
+
+def _value(key: str, text: str) -> object:
+    try:
+        value: object = json.loads(text, parse_int=_short_int)
+    except (ValueError, RecursionError):
+        return text
+    return text if key in TEXTS and not isinstance(value, (str, type(None))) else value

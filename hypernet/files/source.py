@@ -1,0 +1,64 @@
+"""A file while it is read: nothing is taken beyond its end, and nothing is allocated that it can't fill."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import stat
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import FileIO
+from pathlib import Path
+from typing import Any
+
+from hypernet.files.refused import AGAIN, Refused
+
+CHANGED = Refused(
+    "It changed or was cut short while it was read.", "Wait until whatever writes it is done; then retry."
+)
+
+
+class Source:
+    """An open regular file. Positions and lengths are in bytes."""
+
+    def __init__(self, file: FileIO, size: int) -> None:
+        self._file, self.size = file, size
+
+    def bytes_at(self, position: int, length: int) -> bytes:
+        """Exactly `length` bytes. Raises Refused where the file ends before."""
+        self._require(position, length)
+        buffer = bytearray(length)
+        self.read_into(position, memoryview(buffer))
+        return bytes(buffer)
+
+    def read_into(self, position: int, buffer: memoryview) -> None:
+        """Fills the buffer from the file. Raises Refused where the file ends before."""
+        self._require(position, len(buffer))
+        self._file.seek(position)
+        done = 0
+        while done < len(buffer):
+            count = self._file.readinto(buffer[done:])
+            if not count:
+                raise CHANGED
+            done += count
+
+    def map(self) -> mmap.mmap:
+        """The whole file as memory that is read on first use; writing to it changes a copy, never the file."""
+        untracked: dict[str, Any] = {"trackfd": False} if sys.version_info >= (3, 13) else {}
+        return mmap.mmap(self._file.fileno(), self.size, access=mmap.ACCESS_COPY, **untracked)
+
+    def _require(self, position: int, length: int) -> None:
+        if position < 0 or length < 0 or position + length > self.size:
+            raise Refused("It ends before its data does: the file was cut short or is damaged.", AGAIN)
+
+
+@contextmanager
+def opened(path: str | os.PathLike[str]) -> Iterator[Source]:
+    """Opens a regular file. Raises OSError; Refused for a folder, a pipe or a device, which it does not wait on."""
+    mode = Path(path).stat().st_mode
+    if not stat.S_ISREG(mode):
+        kind = "a folder" if stat.S_ISDIR(mode) else "not an ordinary file"
+        raise Refused(f"It is {kind}.", "Give the path of a .pt or .safetensors file.")
+    with FileIO(os.fspath(path)) as file:
+        yield Source(file, os.fstat(file.fileno()).st_size)

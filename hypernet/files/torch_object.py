@@ -1,0 +1,81 @@
+"""The object inside a `.pt`: width -> (K, V) state dicts, text -> facts. As A1111, kohya and MonkeyPatch write it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from hypernet.files import strangers
+from hypernet.files.metadata import read_values
+from hypernet.files.pickled import PickledStorage, PickledTensor
+from hypernet.files.refused import Refused, shown
+from hypernet.files.weights import FLOATS, ITEMSIZE, Contents, Names, StoredTensor
+
+Locate = Callable[[PickledStorage], int]
+"""A storage's first byte in the file. Raises Refused when the file doesn't hold it."""
+
+WIDTH = re.compile("[1-9][0-9]{0,5}")
+
+
+def contents(container: str, loaded: object, locate: Locate) -> Contents:
+    """Sorts a pickle's object into nets and metadata. Raises Refused for anything but a hypernetwork."""
+    if isinstance(loaded, PickledTensor):
+        raise Refused("It is a single tensor, such as an aesthetic gradient, not a hypernetwork.", "It can't be used.")
+    if type(loaded) is not dict:
+        raise Refused("It holds no table of networks, so it is not a hypernetwork.", "Check which kind of model it is.")
+    nets, values = {}, {}
+    for key, value in loaded.items():
+        width = _width(key)
+        if width is None:
+            values[str(key)] = value
+        elif width in nets:
+            raise Refused(f"It holds the width {width} twice.")
+        else:
+            nets[width] = _pair(width, value, locate)
+    if not nets:
+        raise strangers.by_names(values) or Refused(
+            "It holds no network of any width, so it is not a hypernetwork.", "Check which kind of model it is."
+        )
+    return Contents(container, nets, read_values(values))
+
+
+def _width(key: object) -> int | None:
+    """A context width; some tools write it as text. None for the name of a fact."""
+    if isinstance(key, str):
+        return int(key) if WIDTH.fullmatch(key) else None
+    if type(key) is not int or not 0 < key < 1_000_000:
+        raise Refused(f"It has a network for the width {shown(key)}, which can't be.")
+    return key
+
+
+def _pair(width: int, value: object, locate: Locate) -> tuple[Names, Names]:
+    if not isinstance(value, (tuple, list)):
+        raise Refused(f"Width {width} holds no pair of networks, so it is not a hypernetwork.")
+    if len(value) != 2:
+        missing = "one network, for K or for V," if len(value) == 1 else f"{len(value)} networks"
+        raise Refused(f"Width {width} holds {missing} instead of the two for K and V.")
+    k, v = (_names(width, net, locate) for net in value)
+    return k, v
+
+
+def _names(width: int, net: Any, locate: Locate) -> Names:
+    if type(net) is not dict:
+        raise Refused(f"Width {width} lacks the network for K or for V.")
+    return {_name(name): _stored(name, tensor, locate) for name, tensor in net.items()}
+
+
+def _name(name: object) -> str:
+    if not isinstance(name, str):
+        raise Refused(f"A weight has the name {shown(name)}, which is no text.")
+    return name
+
+
+def _stored(name: str, tensor: object, locate: Locate) -> StoredTensor:
+    if not isinstance(tensor, PickledTensor):
+        raise Refused(f"{shown(name)} is no tensor.")
+    dtype = tensor.storage.dtype
+    if dtype not in FLOATS:
+        raise Refused(f"The weights are of type {str(dtype).removeprefix('torch.')}, not floating-point numbers.")
+    start, nbytes = locate(tensor.storage), tensor.storage.elements * ITEMSIZE[dtype]
+    return StoredTensor(dtype, tensor.shape, tensor.strides, tensor.offset, start, nbytes)

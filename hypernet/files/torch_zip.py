@@ -1,0 +1,144 @@
+"""`.pt` files since PyTorch 1.6: a zip archive of stored (not compressed) records.
+
+    NAME/data.pkl    the pickled object
+    NAME/data/0 ...  one storage each, named by its key
+    NAME/version, NAME/byteorder, NAME/.data/serialization_id, ...  not needed
+
+Read here rather than with `zipfile`, which would take whatever the directory of a hostile archive claims. Format:
+https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT and PyTorch's caffe2/serialize/inline_container.cc.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from dataclasses import dataclass
+
+from hypernet.files import strangers, torch_object
+from hypernet.files.pickled import PickledStorage
+from hypernet.files.refused import AGAIN, Refused, shown
+from hypernet.files.source import Source
+from hypernet.files.unpickle import MAX_BYTES, unpickle
+from hypernet.files.weights import ITEMSIZE, Contents
+
+END = struct.Struct("<4s4H2LH")
+END_64_PLACE = struct.Struct("<4sLQL")
+END_64 = struct.Struct("<4sQ2H2L4Q")
+ENTRY = struct.Struct("<4s6H3L5H2L")
+LOCAL = struct.Struct("<4s5H3L2H")
+
+MAX_ENTRIES = 10_000
+MAX_DIRECTORY = 1 << 20
+RECORD = re.compile(
+    r"(?!\.\.)[^/\\:]+/(data\.pkl|data/[0-9]+|version|byteorder|\.[a-z_]+|\.data/serialization_id)", re.ASCII
+)
+
+
+@dataclass(frozen=True)
+class Record:
+    """One file of the archive. header: where its local header begins; size: of its data, in bytes."""
+
+    name: bytes
+    header: int
+    size: int
+
+
+def read(source: Source) -> Contents:
+    """What a zip `.pt` holds. Raises Refused."""
+    records = _records(source)
+    pickles = [name for name in records if name.endswith("/data.pkl")]
+    if len(pickles) != 1:
+        raise Refused("It is a zip archive, but not one that PyTorch wrote.", "Unpack it and use the file inside.")
+    folder = pickles[0].removesuffix("data.pkl")
+    if (order := records.get(folder + "byteorder")) and _data(source, order) != b"little":
+        raise Refused("Its numbers have the byte order of another kind of computer.", "Save it again on a usual one.")
+
+    def locate(storage: PickledStorage) -> int:
+        record = records.get(f"{folder}data/{storage.key}")
+        if record is None or record.size != storage.elements * ITEMSIZE[storage.dtype]:
+            raise Refused("The data of a tensor is missing or has the wrong length.", AGAIN)
+        return _start(source, record)
+
+    return torch_object.contents("pt", _object(_data(source, records[pickles[0]])), locate)
+
+
+def _object(data: bytes) -> object:
+    try:
+        return unpickle(data)[0]
+    except Refused as refused:
+        raise strangers.by_pickle(data) or refused from None
+
+
+def _records(source: Source) -> dict[str, Record]:
+    """The archive's directory, checked: every record stored, not encrypted, once, under a name PyTorch uses."""
+    count, position, length = _directory(source)
+    if count > MAX_ENTRIES or length > MAX_DIRECTORY:
+        raise Refused("It holds far more than a hypernetwork does.", "Is it another kind of model?")
+    data, at = source.bytes_at(position, length), 0
+    records: dict[str, Record] = {}
+    for _ in range(count):
+        record, at = _entry(data, at)
+        name = record.name.decode("utf-8")
+        if not RECORD.fullmatch(name):
+            raise Refused(
+                f"It is a zip archive with {shown(name)} in it, not a file PyTorch wrote.", "Unpack it first."
+            )
+        if name in records:
+            raise Refused(f"It holds {shown(name)} twice.", "Don't use this file: it may be malicious.")
+        records[name] = record
+    return records
+
+
+def _directory(source: Source) -> tuple[int, int, int]:
+    """Number of entries, position and length of the directory, from the record at the archive's end."""
+    tail_length = min(source.size, END.size + 0xFFFF)
+    tail = source.bytes_at(source.size - tail_length, tail_length)
+    at = tail.rfind(b"PK\5\6")
+    if at < 0 or at + END.size > len(tail):
+        raise Refused("Its end is missing: the download was cut short.", strangers.HALF_LOADED)
+    _, disk, _, _, count, length, position, _ = END.unpack_from(tail, at)
+    end = source.size - tail_length + at
+    if at >= END_64_PLACE.size:
+        signature, _, end_64, _ = END_64_PLACE.unpack_from(tail, at - END_64_PLACE.size)
+        if signature == b"PK\6\7":
+            fields = END_64.unpack(source.bytes_at(end_64, END_64.size))
+            count, length, position, end = fields[7], fields[8], fields[9], end_64
+    if disk or position + length > end:
+        raise Refused("Its directory is damaged.", AGAIN)
+    return count, position, length
+
+
+def _entry(data: bytes, at: int) -> tuple[Record, int]:
+    """The record that the directory lists at `at`, and where the next one begins."""
+    fields = ENTRY.unpack_from(data, at)
+    signature, flags, method, packed, size = fields[0], fields[3], fields[4], fields[8], fields[9]
+    name, extra, comment, disk, mode, header = (*fields[10:14], *fields[15:])
+    if signature != b"PK\1\2" or disk:
+        raise Refused("Its directory is damaged.", AGAIN)
+    if flags & 1:
+        raise Refused("It is an encrypted archive.", "Unpack it with its password and use the file inside.")
+    if method or packed != size:
+        raise Refused("It is a compressed archive, which PyTorch never writes.", "Unpack it and use the file inside.")
+    if (mode >> 28) == 0xA:
+        raise Refused("It holds a link to another file.", "Don't use this file: it may be malicious.")
+    at += ENTRY.size
+    if 0xFFFFFFFF in (size, header):
+        raise Refused("It is larger than 4 GB.", "A hypernetwork is never that large. Is it a checkpoint?")
+    return Record(data[at : at + name], header, size), at + name + extra + comment
+
+
+def _start(source: Source, record: Record) -> int:
+    """Where the record's data begins. The header in front of the data must tell the same story as the directory."""
+    header = source.bytes_at(record.header, LOCAL.size)
+    signature, _, flags, method, _, _, _, _, _, name, extra = LOCAL.unpack(header)
+    start: int = record.header + LOCAL.size + name + extra
+    same_name = source.bytes_at(record.header + LOCAL.size, name) == record.name
+    if signature != b"PK\3\4" or flags & 1 or method or not same_name or start + record.size > source.size:
+        raise Refused("Its directory and its data do not fit together.", AGAIN)
+    return start
+
+
+def _data(source: Source, record: Record) -> bytes:
+    if record.size > MAX_BYTES:
+        raise Refused("It holds far more than a hypernetwork does.", "Is it another kind of model?")
+    return source.bytes_at(_start(source, record), record.size)

@@ -1,0 +1,89 @@
+"""`save`: a network into a `.pt` or `.safetensors`, whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from hypernet.atomic import writing
+from hypernet.errors import HypernetError
+from hypernet.files import safetensors_format, torch_writer
+from hypernet.files.weights import FLOATS
+from hypernet.network import Activation, Layer, LayerNorm, Linear, Metadata, Net, Network, Residual
+
+WRITERS = {".pt": torch_writer.write, ".safetensors": safetensors_format.write}
+
+
+def save(
+    network: Network, path: str | os.PathLike[str], *, dtype: torch.dtype | None = None, overwrite: bool = False
+) -> None:
+    """Writes the network; the suffix says how: `.safetensors`, or `.pt` for programs that read nothing else.
+
+    dtype: type of the stored weights; as they are when None. Without it nothing is lost: weights, names and metadata
+    come back bit for bit. An existing file is only replaced with `overwrite`, and then whole or not at all.
+    Raises HypernetError: another suffix, a file in the way, a type that can't hold the weights; OSError from the disk.
+    """
+    target = Path(path)
+    write = WRITERS.get(target.suffix.lower())
+    if write is None:
+        raise HypernetError(f"{target.name}: a hypernetwork is saved as .safetensors or .pt. Choose one of the two.")
+    if not overwrite and os.path.lexists(target):
+        raise HypernetError(
+            f"{target.name}: there is a file of this name already. Choose another name or overwrite it."
+        )
+    names = {
+        width: tuple(_named(net, network.metadata) for net in (pair.k, pair.v)) for width, pair in network.pairs.items()
+    }
+    stored = {width: tuple(_stored(net, dtype, target.name) for net in pair) for width, pair in names.items()}
+    with writing(target) as stream:
+        write(network, stored, stream)
+
+
+def _stored(net: Mapping[str, Tensor], dtype: torch.dtype | None, file: str) -> dict[str, Tensor]:
+    """The weights as they go into the file: in memory, in one piece, of a type every reader knows."""
+    made = {}
+    for name, tensor in net.items():
+        cast = tensor.detach().to("cpu", dtype or tensor.dtype).contiguous()
+        if cast.dtype not in FLOATS:
+            raise HypernetError(f"{file}: weights can't be saved as {str(cast.dtype).removeprefix('torch.')}.")
+        if not bool(torch.isfinite(cast).all()):
+            raise HypernetError(f"{file}: some weights are not finite in this type, so that nothing was saved.")
+        made[name] = cast
+    return made
+
+
+def _named(net: Net, metadata: Metadata) -> dict[str, Tensor]:
+    """Names and weights in the order of the layers."""
+    tensors = list(net.tensors())
+    names = net.names if len(net.names) == len(tensors) else a1111_names(net.layers, metadata)
+    return dict(zip(names, tensors, strict=True))
+
+
+def a1111_names(layers: tuple[Layer, ...], metadata: Metadata) -> tuple[str, ...]:
+    """The names A1111 gives these layers: their place in its sequence, in which activation and dropout count."""
+    names: list[str] = []
+    index, linears = 0, 0
+    dropout = metadata.dropout_structure or ()
+    for position, layer in enumerate(layers):
+        if isinstance(layer, Residual):
+            names += [
+                f"linear.{position}.linear.{name.removeprefix('linear.')}"
+                for name in a1111_names(layer.block, Metadata())
+            ]
+            names += [f"linear.{position}.upsample_layer.weight"] if layer.skip is not None else []
+            continue
+        if isinstance(layer, Linear):
+            linears += 1
+        has_bias = isinstance(layer, LayerNorm) or (isinstance(layer, Linear) and layer.bias is not None)
+        if not isinstance(layer, Activation) or layer.weight is not None:
+            names.append(f"linear.{index}.weight")
+        names += [f"linear.{index}.bias"] if has_bias else []
+        index += 1
+        last_of_stage = position + 1 == len(layers) or isinstance(layers[position + 1], Linear)
+        if last_of_stage and linears < len(dropout) and dropout[linears] > 0:
+            index += 1
+    return tuple(names)
