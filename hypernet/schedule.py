@@ -85,7 +85,6 @@ class Course:
         return schedule.at(moment)
 
     @property
-    def varies(self) -> bool:
-        """Whether one pass sees more than one strength."""
-        whole = self.start == 0 and self.stop == 1
-        return not (whole and self.strength.is_constant and (self.hires is None or self.hires.is_constant))
+    def fades(self) -> bool:
+        """Whether the strength moves from step to step (windows apart)."""
+        return not (self.strength.is_constant and (self.hires is None or self.hires.is_constant))

@@ -1,0 +1,48 @@
+"""One site's nets at one moment, applied in the order of the prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hypernet.engine.placed import Placed
+from hypernet.engine.tensors import autocast_dtype
+from hypernet.network import Net
+
+
+@dataclass(frozen=True)
+class Link:
+    """A net with the strength it has now."""
+
+    net: Net
+    strength: float
+    rows: tuple[bool, ...] | None = None
+    """The rows of the batch it acts on; None for all."""
+    fades: bool = False
+    """Whether the strength moves from step to step."""
+
+
+Chain = tuple[Link, ...]
+
+
+def apply(chain: Chain, x: Tensor, placed: Placed) -> Tensor:
+    """x: (batch, tokens, width) -> the context after every net of the chain, in x's dtype."""
+    for link in chain:
+        net = placed.get(link.net, x.device, autocast_dtype(x.device) or x.dtype)
+        if link.rows is None:
+            x = net(x, link.strength).to(x.dtype)
+        elif any(link.rows):
+            rows = _rows(link.rows, x)
+            changed = net(x[rows], link.strength).to(x.dtype)
+            x = x.clone()
+            x[rows] = changed
+    return x
+
+
+def _rows(rows: Sequence[bool], x: Tensor) -> Tensor:
+    """The mask for x's batch. Hypertile and its like cut each row into several, one after the other."""
+    mask = torch.tensor(rows, device=x.device)
+    return mask.repeat_interleave(x.shape[0] // len(rows)) if x.shape[0] % len(rows) == 0 else mask[: x.shape[0]]

@@ -1,0 +1,92 @@
+"""The text contexts seen lately, each with what was made from it.
+
+All cross-attention layers see one context, and without prompt editing every step sees the same. So a network runs once
+for it. A context counts as the same only if every number in it is: one comparison per UNet call tells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hypernet.engine.tensors import Sample
+
+_KEPT_CONTEXTS = 4
+"""Prompt editing, AND and split guidance alternate between a few."""
+
+
+@dataclass(frozen=True)
+class _Made:
+    result: Sample
+    source: Sample | None
+
+
+class Context:
+    """One text context and what was made from it."""
+
+    def __init__(self, value: Tensor) -> None:
+        self.value = value
+        self._made: dict[Hashable, _Made] = {}
+        self._used: set[Hashable] = set()
+
+    def get(self, key: Hashable, make: Callable[[], Tensor], source: Tensor | None = None) -> Tensor:
+        """What `make` gave for this key, as long as neither it nor the weight it came from (`source`) has changed."""
+        self._used.add(key)
+        made = self._made.get(key)
+        if made is None or not made.result.unchanged or not _same(made.source, source):
+            made = self._made[key] = _Made(Sample.of(make()), None if source is None else Sample.of(source))
+        kept = made.result
+        return kept.tensor if kept.version is not None else kept.tensor.clone()  # a caller may scale it in place
+
+    def prune(self) -> None:
+        """Drops what the last visit did not ask for: strengths that have passed."""
+        self._made = {key: made for key, made in self._made.items() if key in self._used}
+        self._used = set()
+
+
+def _same(sample: Sample | None, tensor: Tensor | None) -> bool:
+    return tensor is None if sample is None else tensor is not None and sample.still(tensor)
+
+
+class Contexts:
+    """Finds the context a tensor is, by value."""
+
+    def __init__(self) -> None:
+        self._known: list[Context] = []
+        self._seen: tuple[Sample, Context] | None = None
+        self._visited: set[int] = set()
+
+    def begin(self) -> None:
+        """A UNet call begins."""
+        self._visited = set()
+
+    def find(self, x: Tensor) -> Context:
+        """x: (batch, tokens, width)."""
+        if self._seen is not None and self._seen[0].still(x):
+            context = self._seen[1]
+        else:
+            context = self._equal(x) or self._remember(x)
+            self._seen = (Sample.of(x), context)
+        if id(context) not in self._visited:
+            self._visited.add(id(context))
+            context.prune()
+        return context
+
+    def _equal(self, x: Tensor) -> Context | None:
+        alike = [context for context in self._known if _comparable(context.value, x)]
+        if not alike:
+            return None
+        equal = (torch.stack([context.value for context in alike]) == x).flatten(1).all(1).tolist()
+        return next((context for context, same in zip(alike, equal, strict=True) if same), None)
+
+    def _remember(self, x: Tensor) -> Context:
+        context = Context(x.detach().clone())  # a copy of our own: the host may write into its tensor
+        self._known = [*self._known[1 - _KEPT_CONTEXTS :], context]
+        return context
+
+
+def _comparable(a: Tensor, b: Tensor) -> bool:
+    return a.shape == b.shape and a.dtype == b.dtype and a.device == b.device

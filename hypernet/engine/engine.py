@@ -1,0 +1,96 @@
+"""One plan on one UNet: attach, run, detach without a trace."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from hypernet.engine.placed import Placed
+from hypernet.engine.run import ReadWeight, Run, SiteRun
+from hypernet.engine.standin import StandIn
+from hypernet.engine.tensors import readable_weight
+from hypernet.plan import Plan
+from hypernet.schedule import Moment
+
+_log = logging.getLogger("hypernet")
+
+Clock = Callable[[tuple[Any, ...], Mapping[str, Any]], Moment]
+"""A UNet call's arguments -> where in the run it stands."""
+
+
+def no_clock(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Moment:
+    return Moment()
+
+
+class Engine:
+    """Owns every hook. At most one plan is attached at a time; attaching again replaces it."""
+
+    def __init__(self, keep_weights: bool = False) -> None:
+        """keep_weights: whether the networks' device copies stay in memory after detach, for the next image."""
+        self._placed = Placed(keep=keep_weights)
+        self._run: Run | None = None
+        self._handles: list[RemovableHandle] = []
+        self._stand_ins: list[StandIn] = []
+
+    def attach(
+        self, unet: nn.Module, plan: Plan, clock: Clock = no_clock, read_weight: ReadWeight = readable_weight
+    ) -> None:
+        """Makes the UNet's next calls follow the plan. A plan without sites attaches nothing.
+
+        read_weight: tells which weight a projection multiplies by (None: unknown), as the host knows it.
+        """
+        self.detach()
+        if not plan.sites:
+            return
+        run = self._run = Run(plan, self._placed, read_weight)
+
+        def begin(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            try:
+                run.begin(clock(args, kwargs))
+            except Exception as error:  # nothing of ours may stop the host's picture
+                run.fail(error)
+
+        self._handles.append(unet.register_forward_pre_hook(begin, with_kwargs=True))
+        for site in run.sites:
+            if site.way in ("fold", "cache"):
+                self._stand_ins.append(StandIn(site.module, site.project))
+            else:
+                self._handles.append(site.module.register_forward_pre_hook(_before(site)))
+        _log.debug("hypernetworks attached: %s", self.explain())
+
+    def detach(self) -> None:
+        """Removes everything. The UNet is as it was; nothing of it is referred to from here."""
+        for handle in self._handles:
+            handle.remove()
+        for stand_in in self._stand_ins:
+            stand_in.remove()
+        self._handles, self._stand_ins, self._run = [], [], None
+        if not self._placed.keep:
+            self._placed.clear()
+
+    @property
+    def attached(self) -> bool:
+        return self._run is not None
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """What went wrong inside the run so far, one sentence for each cause."""
+        return () if self._run is None else tuple(self._run.failures)
+
+    def explain(self) -> Mapping[str, int]:
+        """How many sites go which way."""
+        return Counter(site.way for site in self._run.sites) if self._run else {}
+
+
+def _before(site: SiteRun) -> Callable[[nn.Module, tuple[Any, ...]], tuple[Any, ...] | None]:
+    def hook(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        if args and isinstance(args[0], Tensor):
+            return (site.transform(args[0]), *args[1:])
+        return None
+
+    return hook
