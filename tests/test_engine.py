@@ -123,14 +123,15 @@ def test_after_detach_the_unet_is_bit_for_bit_what_it_was(name: str) -> None:
 
 def test_detach_keeps_no_reference_to_the_unet_or_the_networks() -> None:
     unet, (x, context) = TinyUNet(), picture()
-    net = network(9)
+    shelf = {"any": network(9)}
     engine = Engine()
-    uses, _ = open_tags(parse("<hypernet:any:0.5>").tags, lambda name: net)
+    uses, _ = open_tags(parse("<hypernet:any:0.5>").tags, shelf.__getitem__)
     engine.attach(unet, make_plan(uses, find_sites(unet)))
     unet(x, None, context)
     engine.detach()
-    gone = [weakref.ref(unet), weakref.ref(net), *(weakref.ref(parameter) for parameter in unet.parameters())]
-    del unet, net, uses
+    gone = [weakref.ref(unet), weakref.ref(shelf["any"]), *(weakref.ref(weight) for weight in unet.parameters())]
+    del unet, uses
+    shelf.clear()
     gc.collect()
     assert not any(reference() for reference in gone)
 
