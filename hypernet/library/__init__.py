@@ -12,6 +12,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hypernet.errors import HypernetError, UnreadableFile
 from hypernet.library import sidefiles
@@ -20,7 +21,9 @@ from hypernet.library.loaded import Loaded
 from hypernet.library.names import Index, assign
 from hypernet.library.scan import SUFFIXES, Listing, Stamp, scan
 from hypernet.library.sidefiles import CivitaiInfo, UserMetadata
-from hypernet.network import Network
+
+if TYPE_CHECKING:
+    from hypernet.network import Network
 
 __all__ = ["SUFFIXES", "CivitaiInfo", "Entry", "Library", "NotFound", "Stamp", "UserMetadata"]
 
@@ -203,7 +206,7 @@ class Library:
 
     def _listed(self, path: Path) -> bool:
         """Whether a side file was there when the folders were last listed: thousands of cards ask for a dozen each."""
-        return os.path.normcase(path) in (self._shelf or self._current()).listing.beside
+        return (self._shelf or self._current()).listing.has(path)
 
 
 def _by_name(entry: Entry) -> tuple[str, str]:

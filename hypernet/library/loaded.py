@@ -5,10 +5,13 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hypernet.errors import UnreadableFile
 from hypernet.library.scan import Stamp
-from hypernet.network import Network
+
+if TYPE_CHECKING:
+    from hypernet.network import Network
 
 _TRIES = 3
 
@@ -48,6 +51,6 @@ def _stamp(path: Path) -> Stamp:
 
 
 def _load(path: Path) -> Network:
-    from hypernet.files import load
+    from hypernet.files import load  # here, so that listing does not wait for torch
 
     return load(path)

@@ -14,7 +14,6 @@ import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from hypernet.library.scan import SUFFIXES, Found
@@ -26,6 +25,10 @@ _UNCARRIED = re.compile(
     "\u202a-\u202e\u2066-\u2069"  # direction overrides, which make a name look like another
     "\ud800-\udfff]+"  # bytes of a file name that are no text
 )
+
+_HARMLESS = re.compile(r"[\w.-]+(/[\w.-]+)*", re.ASCII)
+
+_Shelf = dict[str, list[int]]
 
 
 def assign(files: Sequence[Found]) -> list[str]:
@@ -62,48 +65,38 @@ def assign(files: Sequence[Found]) -> list[str]:
     return [names[number] for number in range(len(files))]
 
 
-@dataclass(frozen=True)
-class _Called:
-    spelling: str
-    number: int
-
-
 class Index:
     """Typed text -> the number of the file that is meant.
 
-    Tried in turn: the name, the place under the root, the stem; then the same without a typed `.pt` or `.safetensors`.
-    The first of these that any file answers to decides: an exact spelling, else the only one with capitals off. Where
-    several are left, none is meant.
+    Tried in turn: the name, the place under the root, the stem; these with capitals off; then all of it without a typed
+    `.pt` or `.safetensors`. The first that any file answers to decides. Where several answer, none is meant.
     """
 
     def __init__(self, names: Sequence[str], places: Sequence[str]) -> None:
         """names, places: of each file, its name and its path from the root."""
         self._names = tuple(names)
-        self._shelves: tuple[dict[str, list[_Called]], ...] = ({}, {}, {})
+        self._shelves: tuple[_Shelf, ...] = tuple({} for _ in range(6))
         for number, (name, place) in enumerate(zip(names, places, strict=True)):
             place = unicodedata.normalize("NFC", place)
-            calls = (
-                {name},
-                {place, _without_suffix(place)},
-                {_stem(place), _stem(_without_suffix(place))},
-            )
-            for shelf, spellings in zip(self._shelves, calls, strict=True):
-                for spelling in spellings:
-                    shelf.setdefault(_fold(spelling), []).append(_Called(spelling, number))
+            spellings = ({name}, {place, _without_suffix(place)}, {_stem(place), _stem(_without_suffix(place))})
+            folded = ({_fold(spelling) for spelling in some} for some in spellings)
+            for shelf, keys in zip(self._shelves, (*spellings, *folded), strict=True):
+                for key in keys:
+                    shelf.setdefault(key, []).append(number)
 
     def find(self, text: str) -> int | None:
         candidates = self.candidates(text)
         return candidates[0] if len(candidates) == 1 else None
 
-    def candidates(self, text: str) -> tuple[int, ...]:
+    def candidates(self, text: str) -> Sequence[int]:
         """Every file that the text could mean; more than one when it is not clear which."""
         typed = unicodedata.normalize("NFC", text.strip().replace("\\", "/"))
-        for spelling in dict.fromkeys((typed, _without_suffix(typed))):
-            for shelf in self._shelves:
-                called = shelf.get(_fold(spelling), ())
-                if called:
-                    exact = [one.number for one in called if one.spelling == spelling]
-                    return tuple(exact or (one.number for one in called))
+        exact, folded = self._shelves[:3], self._shelves[3:]
+        for spelling in (typed, _without_suffix(typed)):
+            for shelves, fold in ((exact, str), (folded, _fold)):
+                for shelf in shelves:
+                    if numbers := shelf.get(fold(spelling)):
+                        return numbers
         return ()
 
     def suggest(self, text: str, limit: int = 3) -> list[str]:
@@ -139,9 +132,13 @@ def _stem(place: str) -> str:
 
 def _fold(name: str) -> str:
     """Two names that differ only in capitals, or in how an accent is stored, have one fold."""
+    if name.isascii():
+        return name.lower()
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def _clean(place: str) -> str:
+    if _HARMLESS.fullmatch(place):
+        return place
     parts = (_UNCARRIED.sub("_", part).strip() for part in unicodedata.normalize("NFC", place).split("/"))
     return "/".join(part or "_" for part in parts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -51,12 +51,16 @@ class Listing:
 
     found: tuple[Found, ...]
     """In the order of the roots, then by path."""
-    beside: frozenset[str]
-    """Every other file, as `os.path.normcase` spells its path: previews, descriptions and the like."""
+    beside: Mapping[str, Set[str]]
+    """For each folder the names of all other files (previews, descriptions, ...), as `os.path.normcase` spells them."""
     folders: Mapping[str, int | None]
     """When each folder visited last changed, in nanoseconds; None for one that is not there."""
     problems: tuple[str, ...]
     taken_ns: int
+
+    def has(self, path: Path) -> bool:
+        """Whether that side file was there."""
+        return os.path.normcase(path.name) in self.beside.get(str(path.parent), ())
 
     def outdated(self) -> bool:
         """Whether a file was added, removed or renamed since. One stat for each folder; in-place writes don't show."""
@@ -84,7 +88,7 @@ def scan(roots: Sequence[Path]) -> Listing:
                 waiting.appendleft(folder)
     order = {root: number for number, root in enumerate(dict.fromkeys(roots))}
     found = sorted(walk.found, key=lambda file: (order[file.root], file.relative))
-    return Listing(tuple(found), frozenset(walk.beside), walk.folders, tuple(walk.problems), taken_ns)
+    return Listing(tuple(found), walk.beside, walk.folders, tuple(walk.problems), taken_ns)
 
 
 class _Folder(NamedTuple):
@@ -99,7 +103,7 @@ class _Walk:
 
     def __init__(self) -> None:
         self.found: list[Found] = []
-        self.beside: list[str] = []
+        self.beside: dict[str, set[str]] = {}
         self.folders: dict[str, int | None] = {}
         self.problems: list[str] = []
         self._seen: set[tuple[int, int] | str] = set()
@@ -121,20 +125,25 @@ class _Walk:
         except OSError as error:
             self.problems.append(f"The folder {folder.path} can't be read: {error.strerror or error}.")
             return []
-        return [below for entry in inside if (below := self._note(entry, folder))]
+        return self._sort(folder, inside)
 
-    def _note(self, entry: os.DirEntry[str], folder: _Folder) -> tuple[_Folder, bool] | None:
-        try:
-            if entry.is_dir():
-                return _Folder(entry.path, folder.root, f"{folder.prefix}{entry.name}/"), entry.is_symlink()
-            if not entry.name.lower().endswith(SUFFIXES):
-                self.beside.append(os.path.normcase(entry.path))
-            elif entry.is_file():
-                stamp = Stamp.of(entry.stat())
-                self.found.append(Found(Path(entry.path), folder.root, folder.prefix + entry.name, stamp))
-        except OSError:
-            pass  # a link that leads to itself, or a file that went away while we looked: no file of ours
-        return None
+    def _sort(self, folder: _Folder, inside: Sequence[os.DirEntry[str]]) -> list[tuple[_Folder, bool]]:
+        below: list[tuple[_Folder, bool]] = []
+        beside: set[str] = set()
+        for entry in inside:
+            name = entry.name
+            try:
+                if entry.is_dir():
+                    below.append((_Folder(entry.path, folder.root, f"{folder.prefix}{name}/"), entry.is_symlink()))
+                elif not name.lower().endswith(SUFFIXES):
+                    beside.add(os.path.normcase(name))
+                elif entry.is_file():
+                    stamp = Stamp.of(entry.stat())
+                    self.found.append(Found(Path(entry.path), folder.root, folder.prefix + name, stamp))
+            except OSError:
+                continue  # a link that leads to itself, or a file that went away while we looked
+        self.beside[folder.path] = beside
+        return below
 
 
 def _changed_ns(folder: str) -> int | None:
