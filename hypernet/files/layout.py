@@ -91,7 +91,8 @@ def _blocks(tensors: Mapping[str, Tensor]) -> dict[int, _Block]:
         if not match:
             raise Refused(f"{shown(name)} is no name of a hypernetwork's weight.", "Check which kind of model it is.")
         outer, old, inner, skip, kind = match.groups()
-        block = blocks.setdefault(int(outer) if outer else int(old) - 1, _Block())
+        index = int(outer) if outer else int(old) - 1
+        block = blocks.get(index) or blocks.setdefault(index, _Block())
         part = block.skip if skip else block.parts.setdefault(int(inner), _Part()) if inner else block.own
         if getattr(part, kind) is not None:
             raise Refused(f"{shown(name)} is there twice.")

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import errno
-import math
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-
-from torch import Tensor
 
 from hypernet.errors import UnreadableFile
 from hypernet.files import layout, safetensors_format, strangers, torch_legacy, torch_zip, weights
 from hypernet.files.refused import AGAIN, Refused
 from hypernet.files.source import Source, opened
 from hypernet.files.summary import Summary, summarise
-from hypernet.files.weights import Contents, StoredTensor
+from hypernet.files.weights import Contents, Place
 from hypernet.network import Network
 
 HEAD = 512
@@ -29,34 +26,29 @@ def load(path: str | os.PathLike[str], *, mapped: bool = True) -> Network:
     it wants them in memory (a mapped file that is cut short in place kills the process that reads on).
 
     Raises UnreadableFile, and nothing else, for a file that can't be used: missing, damaged, of another kind, with
-    weights that are not finite. In a mapped file larger than `weights.SAMPLE` not all weights are looked at.
+    weights that are not finite. In a mapped file larger than `weights.SMALL` only some weights are looked at.
     """
     with _explained(path), opened(path) as source:
         contents = _contents(source)
-        if mapped and contents.container == "safetensors" and os.name != "nt":
-            tensors = weights.mapped(source.map(), contents.stored())
-            weights.refuse_unless_finite(weights.samples(tensors.values()))
-        else:
-            tensors = weights.read(source, contents.stored())
-            weights.refuse_unless_finite(tensors.values())
-        return _network(contents, tensors)
+        in_place = mapped and contents.container == "safetensors" and os.name != "nt"
+        network = _network(contents, weights.mapped(source) if in_place else weights.copied(source))
+        some = in_place and source.size > weights.SMALL
+        weights.refuse_unless_finite(weights.samples(network) if some else weights.every(network))
+        return network
 
 
 def peek(path: str | os.PathLike[str]) -> Summary:
     """What the file holds, without reading its weights. Raises UnreadableFile as `load` does."""
     with _explained(path), opened(path) as source:
         contents = _contents(source)
-        return summarise(contents.container, _network(contents, weights.outlines(contents.stored())))
+        return summarise(contents.container, _network(contents, weights.outline))
 
 
 def _contents(source: Source) -> Contents:
     head = source.bytes_at(0, min(source.size, HEAD))
     if not head:
         raise Refused("It is empty.", AGAIN)
-    contents = _reader(head)(source)
-    if sum(_nbytes(tensor) for tensor in contents.stored()) > 2 * source.size:  # K and V may share their weights
-        raise Refused("Its tensors use the same data many times.", "Don't use this file: it may be malicious.")
-    return contents
+    return _reader(head)(source)
 
 
 def _reader(head: bytes) -> Callable[[Source], Contents]:
@@ -69,16 +61,12 @@ def _reader(head: bytes) -> Callable[[Source], Contents]:
     raise strangers.by_first_bytes(head) or strangers.unknown()
 
 
-def _network(contents: Contents, tensors: Mapping[StoredTensor, Tensor]) -> Network:
+def _network(contents: Contents, place: Place) -> Network:
     nets = {
-        width: ({name: tensors[at] for name, at in k.items()}, {name: tensors[at] for name, at in v.items()})
+        width: ({name: place(at) for name, at in k.items()}, {name: place(at) for name, at in v.items()})
         for width, (k, v) in contents.nets.items()
     }
     return layout.build(nets, contents.metadata)
-
-
-def _nbytes(tensor: StoredTensor) -> int:
-    return math.prod(tensor.shape) * weights.ITEMSIZE[tensor.dtype]
 
 
 @contextmanager

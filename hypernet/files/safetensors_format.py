@@ -7,9 +7,8 @@ The header is read here, and strictly: duplicate names, gaps, overlaps and lengt
 from __future__ import annotations
 
 import json
-import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import IO, Any
 
 import torch
@@ -20,7 +19,7 @@ from hypernet.files.metadata import TEXTS, read_values, values_to_write
 from hypernet.files.pickled import BEYOND
 from hypernet.files.refused import AGAIN, Refused, shown
 from hypernet.files.source import Source
-from hypernet.files.weights import FLOATS, ITEMSIZE, Contents, StoredTensor
+from hypernet.files.weights import ITEMSIZE, Contents, StoredTensor
 from hypernet.network import Metadata, Network
 
 FORMAT = "hypernet"
@@ -30,6 +29,7 @@ MAX_HEADER = 1 << 20
 """Bytes. Ours have some 5 thousand."""
 MAX_TENSORS = 5000
 NAME = re.compile(r"([1-9][0-9]{0,5})\.([kv])\.(.+)", re.DOTALL)
+LONG = re.compile("[0-9]{19}")
 DTYPES: Mapping[str, torch.dtype] = {
     "F32": torch.float32,
     "F16": torch.float16,
@@ -94,7 +94,7 @@ def _header(data: bytes) -> dict[str, Any]:
     if data.count(b"{") + data.count(b"[") > 3 * MAX_TENSORS or data.count(b",") > 8 * MAX_TENSORS:
         raise Refused("It holds far more than a hypernetwork does.", "Is it another kind of model?")
     try:
-        header = json.loads(data.decode("utf-8"), object_pairs_hook=_without_duplicates, parse_int=_short_int)
+        header = _json(data.decode("utf-8"), object_pairs_hook=_without_duplicates)
     except (ValueError, RecursionError):
         raise Refused("Its header is damaged.", AGAIN) from None
     if not isinstance(header, dict):
@@ -107,6 +107,11 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(made) != len(pairs):
         raise Refused("It holds two things of the same name.", "Don't use this file: it may be malicious.")
     return made
+
+
+def _json(text: str, **options: Any) -> Any:
+    """`json.loads`, but with a look at long numbers: Python needs very long to read one of a million digits."""
+    return json.loads(text, parse_int=_short_int if LONG.search(text) else None, **options)
 
 
 def _short_int(digits: str) -> int:
@@ -134,36 +139,49 @@ def _check_version(facts: Mapping[str, str]) -> None:
         )
 
 
-def _tensors(header: Mapping[str, Any], begin: int, size: int) -> Iterator[StoredTensor]:
+def _tensors(header: Mapping[str, Any], begin: int, size: int) -> list[StoredTensor]:
     """The tensors in the header's order, known to fill the file from `begin` to its end without gap or overlap."""
-    spans = []
-    for name, entry in header.items():
-        match entry:
-            case {"dtype": str(code), "shape": list(shape), "data_offsets": [int(start), int(end)]}:
-                pass
-            case _:
-                raise Refused(f"The entry of {shown(name)} in its header is damaged.", AGAIN)
-        dtype = DTYPES.get(code)
-        if dtype not in FLOATS or dtype is None:
-            raise Refused(f"The weights are of type {shown(code)}, not floating-point numbers.")
-        if len(shape) > 8 or not all(type(length) is int and 0 <= length < 1 << 48 for length in shape):
-            raise Refused(f"The shape of {shown(name)} is damaged.", AGAIN)
-        nbytes = math.prod(shape) * ITEMSIZE[dtype]
-        if start < 0 or end - start != nbytes or begin + end > size:
-            raise Refused(BEYOND, AGAIN)
-        spans.append((start, end))
-        yield StoredTensor(dtype, tuple(shape), _strides(shape), 0, begin + start, nbytes)
-    at = 0
-    for start, end in sorted(spans):
+    tensors = [_tensor(name, entry, begin) for name, entry in header.items()]
+    at = begin
+    for start, nbytes in sorted((tensor.start, tensor.nbytes) for tensor in tensors):
         if start != at:
             raise Refused("Its tensors overlap or leave gaps.", AGAIN)
-        at = end
-    if begin + at != size:
+        at += nbytes
+    if at > size:
+        raise Refused(BEYOND, strangers.HALF_LOADED)
+    if at < size:
         raise Refused("It is longer than its header says.", AGAIN)
+    return tensors
+
+
+def _tensor(name: str, entry: Any, begin: int) -> StoredTensor:
+    """One entry of the header, whose offsets count from `begin`."""
+    try:
+        code, shape, (start, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
+    except (TypeError, KeyError, ValueError):
+        raise Refused(f"The entry of {shown(name)} in its header is damaged.", AGAIN) from None
+    dtype = DTYPES.get(code) if isinstance(code, str) else None
+    if dtype is None:
+        raise Refused(f"The weights are of type {shown(code)}, not floating-point numbers.")
+    nbytes = ITEMSIZE[dtype]
+    if not isinstance(shape, list) or len(shape) > 8:
+        raise Refused(f"The shape of {shown(name)} is damaged.", AGAIN)
+    for length in shape:
+        if type(length) is not int or not 0 <= length < 1 << 48:
+            raise Refused(f"The shape of {shown(name)} is damaged.", AGAIN)
+        nbytes *= length
+    if type(start) is not int or type(end) is not int or start < 0 or end - start != nbytes:
+        raise Refused(f"The place of {shown(name)} in the file is damaged.", AGAIN)
+    return StoredTensor(dtype, tuple(shape), _strides(shape), 0, begin + start, nbytes)
 
 
 def _strides(shape: list[int]) -> tuple[int, ...]:
-    return tuple(math.prod(shape[axis + 1 :]) for axis in range(len(shape)))
+    """Of a tensor whose elements lie in order: (out, in) -> (in, 1)."""
+    strides, step = [], 1
+    for length in reversed(shape):
+        strides.append(step)
+        step *= length
+    return tuple(reversed(strides))
 
 
 def _facts(metadata: Metadata) -> dict[str, str]:
@@ -178,7 +196,7 @@ def _values(facts: Mapping[str, str]) -> dict[str, object]:
 
 def _value(key: str, text: str) -> object:
     try:
-        value: object = json.loads(text, parse_int=_short_int)
+        value: object = _json(text)
     except (ValueError, RecursionError):
         return text
     return text if key in TEXTS and not isinstance(value, (str, type(None))) else value

@@ -41,7 +41,7 @@ def read(source: Source) -> Contents:
             raise Refused("The data of a tensor is missing.", AGAIN)
         return places[storage.key]
 
-    return torch_object.contents("pt (legacy)", loaded, locate)
+    return torch_object.contents("pt (legacy)", loaded, locate, source.size)
 
 
 def _storages(loaded: object) -> dict[str, PickledStorage]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from hypernet.files import strangers
@@ -18,8 +19,8 @@ Locate = Callable[[PickledStorage], int]
 WIDTH = re.compile("[1-9][0-9]{0,5}")
 
 
-def contents(container: str, loaded: object, locate: Locate) -> Contents:
-    """Sorts a pickle's object into nets and metadata. Raises Refused for anything but a hypernetwork."""
+def contents(container: str, loaded: object, locate: Locate, size: int) -> Contents:
+    """Sorts a pickle's object into nets and metadata. size: of the file. Raises Refused unless it is a hypernetwork."""
     if isinstance(loaded, PickledTensor):
         raise Refused("It is a single tensor, such as an aesthetic gradient, not a hypernetwork.", "It can't be used.")
     if type(loaded) is not dict:
@@ -37,7 +38,15 @@ def contents(container: str, loaded: object, locate: Locate) -> Contents:
         raise strangers.by_names(values) or Refused(
             "It holds no network of any width, so it is not a hypernetwork.", "Check which kind of model it is."
         )
+    _refuse_repetition(nets, size)
     return Contents(container, nets, read_values(values))
+
+
+def _refuse_repetition(nets: Mapping[int, tuple[Names, Names]], size: int) -> None:
+    """K and V may share their numbers; a file in which a thousand tensors do would grow a thousandfold when used."""
+    used = sum(math.prod(t.shape) * ITEMSIZE[t.dtype] for pair in nets.values() for net in pair for t in net.values())
+    if used > 2 * size:
+        raise Refused("Its tensors use the same numbers many times.", "Don't use this file: it may be malicious.")
 
 
 def _width(key: object) -> int | None:

@@ -59,7 +59,7 @@ def read(source: Source) -> Contents:
             raise Refused("The data of a tensor is missing or has the wrong length.", AGAIN)
         return _start(source, record)
 
-    return torch_object.contents("pt", _object(_data(source, records[pickles[0]])), locate)
+    return torch_object.contents("pt", _object(_data(source, records[pickles[0]])), locate, source.size)
 
 
 def _object(data: bytes) -> object:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-import mmap
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from hypernet.files.refused import Refused
 from hypernet.files.source import Source
-from hypernet.network import Metadata
+from hypernet.network import Metadata, Network
 
 ITEMSIZE: Mapping[torch.dtype, int] = {
     torch.float32: 4,
@@ -30,15 +30,14 @@ ITEMSIZE: Mapping[torch.dtype, int] = {
 }
 """Bytes per element of every type a reader meets (torch 2.0 has no `dtype.itemsize`)."""
 
-SAMPLE = 1 << 16
-"""Weights of each tensor that are looked at when a file is mapped: reading all would take longer than mapping."""
+SMALL = 1 << 20
+"""Bytes up to which every weight of a mapped file is looked at: in a larger one that takes longer than mapping it."""
 
 FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 """The types weights may have. Anything else in a net is refused."""
 
 
-@dataclass(frozen=True)
-class StoredTensor:
+class StoredTensor(NamedTuple):
     """A tensor that still lies in the file.
 
     start, nbytes: its storage, in bytes from the file's begin; offset, strides: its place in that storage, in elements.
@@ -53,6 +52,8 @@ class StoredTensor:
 
 
 Names = Mapping[str, StoredTensor]
+Place = Callable[[StoredTensor], Tensor]
+"""Brings a tensor into memory, one way or another."""
 
 
 @dataclass(frozen=True)
@@ -63,63 +64,60 @@ class Contents:
     nets: Mapping[int, tuple[Names, Names]]
     metadata: Metadata
 
-    def stored(self) -> Iterable[StoredTensor]:
-        return (tensor for pair in self.nets.values() for names in pair for tensor in names.values())
 
-
-def read(source: Source, tensors: Iterable[StoredTensor]) -> dict[StoredTensor, Tensor]:
-    """The tensors, copied into memory. Raises Refused where the file ends before a tensor does."""
+def copied(source: Source) -> Place:
+    """Tensors are read into memory, each storage once. They raise Refused where the file ends before they do."""
     storages: dict[tuple[int, int], Tensor] = {}
-    found = {}
-    for tensor in tensors:
+
+    def place(tensor: StoredTensor) -> Tensor:
         where = (tensor.start, tensor.nbytes)
         if where not in storages:
-            storages[where] = _read_storage(source, *where)
-        found[tensor] = _view(storages[where].view(tensor.dtype), tensor)
-    return found
+            storages[where] = torch.empty(tensor.nbytes, dtype=torch.uint8)
+            source.read_into(tensor.start, storages[where].numpy().data)
+        return storages[where].view(tensor.dtype).as_strided(tensor.shape, tensor.strides, tensor.offset).contiguous()
+
+    return place
 
 
-def mapped(memory: mmap.mmap, tensors: Iterable[StoredTensor]) -> dict[StoredTensor, Tensor]:
-    """The tensors as views of a mapped file: read when used. What lies unaligned is copied."""
-    whole = torch.frombuffer(memory, dtype=torch.uint8)
-    found = {}
-    for tensor in tensors:
-        storage = whole[tensor.start : tensor.start + tensor.nbytes]
-        if tensor.start % ITEMSIZE[tensor.dtype]:
-            storage = storage.clone()
-        found[tensor] = _view(storage.view(tensor.dtype), tensor)
-    return found
+def mapped(source: Source) -> Place:
+    """Tensors are views of the mapped file: read when used. What lies unaligned is read at once."""
+    memory = source.map()
+    whole: dict[torch.dtype, Tensor] = {}
+    read = copied(source)
+
+    def place(tensor: StoredTensor) -> Tensor:
+        dtype, size = tensor.dtype, ITEMSIZE[tensor.dtype]
+        if tensor.start % size:
+            return read(tensor)
+        if dtype not in whole:
+            whole[dtype] = torch.frombuffer(memory, dtype=dtype, count=source.size // size)
+        return whole[dtype].as_strided(tensor.shape, tensor.strides, tensor.start // size + tensor.offset)
+
+    return place
 
 
-def outlines(tensors: Iterable[StoredTensor]) -> dict[StoredTensor, Tensor]:
-    """The tensors' shapes and types without their values (on torch's meta device)."""
-    return {tensor: torch.empty(tensor.shape, dtype=tensor.dtype, device="meta") for tensor in tensors}
+def outline(tensor: StoredTensor) -> Tensor:
+    """The tensor's shape and type without its values (on torch's meta device)."""
+    return torch.empty(tensor.shape, dtype=tensor.dtype, device="meta")
 
 
-def samples(tensors: Iterable[Tensor]) -> Iterable[Tensor]:
-    """The first `SAMPLE` weights of each. A training that fails leaves NaN in all of them."""
-    return (tensor.reshape(-1)[:SAMPLE] for tensor in tensors)
+def every(network: Network) -> Iterable[Tensor]:
+    """All weights."""
+    return (tensor for net in network.nets() for tensor in net.tensors())
+
+
+def samples(network: Network) -> Iterable[Tensor]:
+    """The smallest tensor of each net. A training that fails leaves NaN in all of them."""
+    return (min(net.tensors(), key=Tensor.numel) for net in network.nets())
 
 
 def refuse_unless_finite(tensors: Iterable[Tensor]) -> None:
     """Raises Refused when a weight is NaN or infinite: such a network turns every picture black."""
     for tensor in tensors:
         # One pass without a temporary. A sum may overflow where no value does, so that only the slow way says no.
-        total = float(tensor.sum(dtype=torch.float32 if ITEMSIZE[tensor.dtype] < 4 else None))
+        total = tensor.sum(dtype=torch.float32) if ITEMSIZE[tensor.dtype] < 4 else tensor.sum()
         if not math.isfinite(total) and not bool(torch.isfinite(tensor).all()):
             raise Refused(
                 "Some of its weights are not numbers (NaN or infinite): its training failed, or the file is damaged.",
                 "Use an earlier save of the same training, or another copy of the file.",
             )
-
-
-def _read_storage(source: Source, start: int, nbytes: int) -> Tensor:
-    storage = torch.empty(nbytes, dtype=torch.uint8)
-    if nbytes:
-        source.read_into(start, storage.numpy().data)
-    return storage
-
-
-def _view(storage: Tensor, tensor: StoredTensor) -> Tensor:
-    view = storage.as_strided(tensor.shape, tensor.strides, storage.storage_offset() + tensor.offset)
-    return view.contiguous()
