@@ -24,7 +24,7 @@ class Moment:
 
 def steps_done(position: float, steps: int) -> float:
     """A position in units of steps done before it, for a run of `steps` steps."""
-    return position * (steps - 1) if position <= 1 else position
+    return position * max(steps - 1, 1) if position <= 1 else position
 
 
 @dataclass(frozen=True)
