@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from typing import Any
@@ -24,6 +25,7 @@ MONKEYPATCH_KEYS = ("skip_connection", "upsample_linear")
 NOT_KEPT = ("optimizer_state_dict",)
 """Early files carry the training's optimizer, twice as large as the network; it is of no use here."""
 
+CONTROL = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 MAX_EXTRA = 1000
 """Values kept from unknown keys."""
 
@@ -35,6 +37,7 @@ def read_values(values: Mapping[str, object]) -> Metadata:
     for key, value in values.items():
         if key in NOT_KEPT:
             continue
+        _refuse_control_characters(key)
         if key in _KNOWN and (read := _read(key, value)) is not _WRONG:
             known[key] = read
         elif (kept := _plain(value)) is not _WRONG:
@@ -80,14 +83,25 @@ _WRONG = object()
 def _read(key: str, value: object) -> object:
     """The value in the type the field has, or `_WRONG`."""
     if key in TEXTS:
-        return value if value is None or isinstance(value, str) else _WRONG
+        return value if value is None else _text(value) if isinstance(value, str) else _WRONG
     if key in SWITCHES:
         return bool(value) if value is None or isinstance(value, (bool, int)) else _WRONG
     if key in SERIES:
         return None if value is None else _numbers(value)
     if key == "step":
         return value if value is None or (isinstance(value, int) and not isinstance(value, bool)) else _WRONG
-    return value if value is None or isinstance(value, (bool, str)) else _WRONG  # upsample_linear
+    return value if value in (None, False, True, "Linear") else _WRONG  # upsample_linear
+
+
+def _text(value: str) -> str:
+    _refuse_control_characters(value)
+    return value
+
+
+def _refuse_control_characters(text: str) -> None:
+    """They have no place in a name, and would command the terminal that shows it."""
+    if not text.isprintable() and CONTROL.search(text):
+        raise Refused(f"It holds a text with control characters: {shown(text)}.")
 
 
 def _numbers(value: object) -> object:
@@ -107,13 +121,15 @@ def _plain(value: object) -> object:
 def _plain_within(value: object, budget: Iterator[int], depth: int) -> object:
     if next(budget, None) is None or not depth:
         return _WRONG
-    if value is None or isinstance(value, (bool, int, float, str)):
+    if isinstance(value, str):
+        return _text(value)
+    if value is None or isinstance(value, (bool, int, float)):
         return value
     if isinstance(value, (list, tuple)):
         items = [_plain_within(item, budget, depth - 1) for item in value[:MAX_EXTRA]]
         return _WRONG if _WRONG in items or len(items) < len(value) else items
     if isinstance(value, dict) and len(value) < MAX_EXTRA and all(isinstance(key, str) for key in value):
-        table = {key: _plain_within(item, budget, depth - 1) for key, item in value.items()}
+        table = {_text(key): _plain_within(item, budget, depth - 1) for key, item in value.items()}
         return _WRONG if _WRONG in table.values() else table
     return _WRONG
 

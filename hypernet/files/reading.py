@@ -52,12 +52,12 @@ def _contents(source: Source) -> Contents:
 
 
 def _reader(head: bytes) -> Callable[[Source], Contents]:
+    if safetensors_format.looks_like(head):  # first: its length may begin with any byte, also with those below
+        return safetensors_format.read
     if head.startswith(b"PK\3\4"):
         return torch_zip.read
     if head.startswith(b"\x80"):
         return torch_legacy.read
-    if safetensors_format.looks_like(head):
-        return safetensors_format.read
     raise strangers.by_first_bytes(head) or strangers.unknown()
 
 

@@ -79,23 +79,11 @@ def _nothing(machine: _Machine, argument: Any) -> None:
 
 
 def _value(machine: _Machine, argument: Any) -> None:
-    if isinstance(argument, str):
-        _check_text(argument)
-    elif isinstance(argument, int) and argument.bit_length() > 128:
+    if isinstance(argument, str) and len(argument) > MAX_TEXT:
+        raise Refused(f"It holds a text of {len(argument):,} characters, longer than any in a hypernetwork.")
+    if isinstance(argument, int) and argument.bit_length() > 128:
         raise Refused("It holds a number with more digits than any in a hypernetwork.")
     machine.push(argument)
-
-
-def _check_text(text: str) -> None:
-    if len(text) > MAX_TEXT:
-        raise Refused(f"It holds a text of {len(text):,} characters, longer than any in a hypernetwork.")
-    if not text.isprintable() and any(_is_control(character) for character in text):
-        raise Refused(f"It holds a text with control characters: {shown(text)}.")
-
-
-def _is_control(character: str) -> bool:
-    code = ord(character)
-    return (code < 32 and character not in "\t\n\r") or 127 <= code < 160 or 0xD800 <= code < 0xE000
 
 
 def _constant(value: object) -> Callable[[_Machine, Any], None]:
