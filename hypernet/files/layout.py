@@ -24,25 +24,10 @@ from hypernet.network import Activation, Layer, LayerNorm, Linear, Metadata, Net
 MAX_WEIGHTS = 512
 """Named tensors of one net. A1111's largest known has some 20."""
 
-_INDEX = r"(0|[1-9][0-9]{0,4})"
-NAME = re.compile(rf"linear(?:\.{_INDEX}|([12]))\.(?:linear\.{_INDEX}\.|(upsample_layer)\.)?(weight|bias)")
+NAME = re.compile(r"linear(?:\.(0|[1-9][0-9]{0,4})|([12]))\.(.+)", re.DOTALL)
 
-
-@dataclass
-class _Part:
-    """The tensors under one index: name and tensor."""
-
-    weight: tuple[str, Tensor] | None = None
-    bias: tuple[str, Tensor] | None = None
-
-
-@dataclass
-class _Block:
-    """What lies under one index of the outer sequence: a part, or the parts of a residual block."""
-
-    own: _Part = field(default_factory=_Part)
-    parts: dict[int, _Part] = field(default_factory=dict)
-    skip: _Part = field(default_factory=_Part)
+Named = tuple[str, Tensor]
+"""A tensor and its name in the file."""
 
 
 @dataclass
@@ -67,114 +52,114 @@ def build(nets: Mapping[int, tuple[Mapping[str, Tensor], Mapping[str, Tensor]]],
 
 
 def _net(width: int, tensors: Mapping[str, Tensor], activation: str | None, metadata: Metadata) -> Net:
-    blocks = _blocks(tensors)
+    if not tensors:
+        raise Refused("the network for K or for V is empty.")
+    if len(tensors) > MAX_WEIGHTS:
+        raise Refused(f"it has {len(tensors):,} weights; no hypernetwork has more than {MAX_WEIGHTS}.")
+    parts = _by_index({name: (name, tensor) for name, tensor in tensors.items()})
     chain = _Chain(width)
-    if any(block.parts for block in blocks.values()):
-        for block in blocks.values():
-            _add_residual(chain, block, activation)
+    if "linear.0.weight" in parts[0]:
+        _add_blocks(chain, parts, activation)
     else:
-        _add_parts(chain, {index: block.own for index, block in blocks.items()}, activation, metadata)
+        _add_parts(chain, parts, activation, metadata)
     if chain.width != width:
         raise Refused(f"its last layer gives {chain.width} values instead of {width}.")
     return Net(width, tuple(chain.layers), tuple(chain.names))
 
 
-def _blocks(tensors: Mapping[str, Tensor]) -> dict[int, _Block]:
-    """The tensors by index, in the order of their indices."""
-    if not tensors:
-        raise Refused("the network for K or for V is empty.")
-    if len(tensors) > MAX_WEIGHTS:
-        raise Refused(f"it has {len(tensors):,} weights; no hypernetwork has more than {MAX_WEIGHTS}.")
-    blocks: dict[int, _Block] = {}
-    for name, tensor in tensors.items():
-        match = NAME.fullmatch(name)
+def _by_index(tensors: Mapping[str, Named]) -> dict[int, dict[str, Named]]:
+    """Index -> the rest of the name (`weight`, `bias`, or a name within a residual block) -> tensor. In order."""
+    parts: dict[int, dict[str, Named]] = {}
+    for inner, named in tensors.items():
+        match = NAME.fullmatch(inner)
         if not match:
-            raise Refused(f"{shown(name)} is no name of a hypernetwork's weight.", "Check which kind of model it is.")
-        outer, old, inner, skip, kind = match.groups()
-        index = int(outer) if outer else int(old) - 1
-        block = blocks.get(index) or blocks.setdefault(index, _Block())
-        part = block.skip if skip else block.parts.setdefault(int(inner), _Part()) if inner else block.own
-        if getattr(part, kind) is not None:
-            raise Refused(f"{shown(name)} is there twice.")
-        setattr(part, kind, (name, tensor))
-    return dict(sorted(blocks.items()))
+            raise _unknown(named[0])
+        index, old, rest = match.groups()
+        part = parts.setdefault(int(index) if index else int(old) - 1, {})
+        if rest in part:
+            raise Refused(f"{shown(named[0])} is there twice.")
+        part[rest] = named
+    if 0 not in parts:
+        raise Refused("its first layer is missing.")
+    return {index: parts[index] for index in sorted(parts)}
 
 
-def _add_parts(chain: _Chain, parts: dict[int, _Part], activation: str | None, metadata: Metadata) -> None:
+def _add_parts(chain: _Chain, parts: dict[int, dict[str, Named]], activation: str | None, metadata: Metadata) -> None:
     """A1111's sequence. An activation goes where the file leaves an index free for it, or at the end if it says so."""
     indices = list(parts)
-    linears = [index for index in indices if _is_linear(parts[index])]
-    if indices[0] != 0:
-        raise Refused("its first layer is missing.")
     for index, following in zip(indices, [*indices[1:], None], strict=True):
-        _add(chain, parts[index])
+        layer = _add(chain, parts[index])
         gap = 0 if following is None else following - index - 1
         if gap > 2:
             raise Refused(f"a layer is missing between linear.{index} and linear.{following}.")
         if gap and activation is None and not _has_dropout(metadata):
             raise Refused("its layers leave room for an activation, but the file doesn't name one.")
-        if index in linears and activation not in (None, "linear", "prelu"):
-            assert activation is not None
-            if gap or (following is None and metadata.activate_output):
-                chain.layers.append(Activation(activation))
-    if not linears:
+        if isinstance(layer, Linear) and (gap or (following is None and metadata.activate_output)):
+            chain.layers += _activations(activation)
+    if not any(isinstance(layer, Linear) for layer in chain.layers):
         raise Refused("it has no linear layer.")
 
 
-def _add_residual(chain: _Chain, block: _Block, activation: str | None) -> None:
-    """`skip(x) + block(x)`: every block ends with the activation, also the last one."""
-    if block.own.weight or block.own.bias or not block.parts or block.skip.bias:
-        raise Refused("it mixes residual blocks with other layers.")
-    inner = _Chain(chain.width)
-    for index in sorted(block.parts):
-        _add(inner, block.parts[index])
-    if activation not in (None, "linear", "prelu"):
-        assert activation is not None
-        inner.layers.append(Activation(activation))
-    chain.names += inner.names
-    skip = None
-    if block.skip.weight:
-        name, skip = block.skip.weight
-        if tuple(skip.shape) != (inner.width, chain.width):
-            raise Refused(f"{shown(name)} has the shape {_shape(skip)}, not {inner.width}x{chain.width}.")
-        chain.names.append(name)
-    chain.layers.append(Residual(tuple(inner.layers), inner.width, skip))
-    chain.width = inner.width
+def _add_blocks(chain: _Chain, blocks: dict[int, dict[str, Named]], activation: str | None) -> None:
+    """MonkeyPatch's residual blocks, `skip(x) + block(x)`. Each ends with the activation, also the last one."""
+    if list(blocks) != list(range(len(blocks))):
+        raise Refused("a block is missing between the others.")
+    for block in blocks.values():
+        skip_name, skip = block.pop("upsample_layer.weight", (None, None))
+        inner = _Chain(chain.width)
+        for part in _by_index(block).values():
+            _add(inner, part)
+        if sum(isinstance(layer, Linear) for layer in inner.layers) != 1:
+            raise Refused("a residual block has not one linear layer.")
+        if skip_name is not None and skip is not None:
+            _fit(skip_name, skip, (inner.width, chain.width))
+            inner.names.append(skip_name)
+        chain.layers.append(Residual((*inner.layers, *_activations(activation)), inner.width, skip))
+        chain.names += inner.names
+        chain.width = inner.width
 
 
-def _add(chain: _Chain, part: _Part) -> None:
+def _add(chain: _Chain, part: dict[str, Named]) -> Layer:
     """Appends the one layer these tensors make."""
-    if part.weight is None:
-        raise Refused(f"{shown(part.bias[0] if part.bias else '')} has no weight beside it.")
-    name, weight = part.weight
-    bias = part.bias[1] if part.bias else None
-    if _is_linear(part):
+    for rest, (name, _) in part.items():
+        if rest not in ("weight", "bias"):
+            raise _unknown(name)
+        if "weight" not in part:
+            raise Refused(f"{shown(name)} has no weight beside it.")
+    (name, weight), (bias_name, bias) = part["weight"], part.get("bias", ("", None))
+    layer: Layer
+    if weight.ndim == 2:
         _fit(name, weight, (weight.shape[0], chain.width))
-        chain.layers.append(Linear(weight, bias))
         chain.width = weight.shape[0]
+        layer = Linear(weight, bias)
     elif bias is not None:
         _fit(name, weight, (chain.width,))
-        chain.layers.append(LayerNorm(weight, bias))
+        layer = LayerNorm(weight, bias)
     else:
         _fit(name, weight, (1,))
-        chain.layers.append(Activation("prelu", weight))
-    if part.bias:
-        _fit(part.bias[0], part.bias[1], (chain.width,))
-    chain.names += [named[0] for named in (part.weight, part.bias) if named]
+        layer = Activation("prelu", weight)
+    chain.layers.append(layer)
+    chain.names.append(name)
+    if bias is not None:
+        _fit(bias_name, bias, (chain.width,))
+        chain.names.append(bias_name)
+    return layer
 
 
-def _is_linear(part: _Part) -> bool:
-    return part.weight is not None and part.weight[1].ndim == 2
+def _activations(activation: str | None) -> list[Activation]:
+    """The activation without weights that a file names, if it names one. PReLU is there as a tensor."""
+    return [] if activation is None or activation in ("linear", "prelu") else [Activation(activation)]
 
 
 def _fit(name: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
-    if tuple(tensor.shape) != shape or 0 in shape:
-        raise Refused(f"{shown(name)} has the shape {_shape(tensor)}, not {'x'.join(map(str, shape))}.")
-
-
-def _shape(tensor: Tensor) -> str:
-    return "x".join(map(str, tensor.shape)) or "()"
+    if tensor.shape != shape or 0 in shape:
+        found, needed = ("x".join(map(str, sizes)) for sizes in (tensor.shape, shape))
+        raise Refused(f"{shown(name)} has the shape {found or '()'}, not {needed}.")
 
 
 def _has_dropout(metadata: Metadata) -> bool:
     return metadata.use_dropout or any(metadata.dropout_structure or ())
+
+
+def _unknown(name: str) -> Refused:
+    return Refused(f"{shown(name)} is no name of a hypernetwork's weight.", "Check which kind of model it is.")

@@ -89,7 +89,7 @@ def _read(key: str, value: object) -> object:
     if key in SERIES:
         return None if value is None else _numbers(value)
     if key == "step":
-        return value if value is None or (isinstance(value, int) and not isinstance(value, bool)) else _WRONG
+        return value if value is None or (type(value) is int and abs(value) < 1 << 63) else _WRONG
     return value if value in (None, False, True, "Linear") else _WRONG  # upsample_linear
 
 

@@ -6,6 +6,7 @@ import errno
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from hypernet.errors import UnreadableFile
 from hypernet.files import layout, safetensors_format, strangers, torch_legacy, torch_zip, weights
@@ -21,20 +22,21 @@ HEAD = 512
 def load(path: str | os.PathLike[str], *, mapped: bool = True) -> Network:
     """The network in a `.pt` or `.safetensors` file of any known kind, whatever the file is called.
 
-    Nothing in the file is run. The weights of a `.pt` are copied into memory. Those of a `.safetensors` stay in the
-    file until they are used, unless `mapped` is False: a program that keeps a network while people change files under
-    it wants them in memory (a mapped file that is cut short in place kills the process that reads on).
+    Nothing in the file is run. The weights stay in the file until they are used; with `mapped` False they are copied
+    into memory: a program that keeps a network while people write to its file wants that (what is written shows in a
+    mapped network, and a process that reads a mapped file beyond its new end is killed). Replacing a file is harmless.
 
-    Raises UnreadableFile, and nothing else, for a file that can't be used: missing, damaged, of another kind, with
-    weights that are not finite. In a mapped file larger than `weights.SMALL` only some weights are looked at.
+    Raises UnreadableFile, and nothing else, for a file that can't be used: missing, damaged, of another kind, or with
+    weights that are not finite. In a mapped `.safetensors` over `weights.SMALL` only a few weights are looked at.
     """
     with _explained(path), opened(path) as source:
         contents = _contents(source)
-        in_place = mapped and contents.container == "safetensors" and os.name != "nt"
-        network = _network(contents, weights.mapped(source) if in_place else weights.copied(source))
-        some = in_place and source.size > weights.SMALL
-        weights.refuse_unless_finite(weights.samples(network) if some else weights.every(network))
-        return network
+        place = weights.mapped(source) if mapped and os.name != "nt" else weights.copied(source)
+        if mapped and contents.container == "safetensors" and source.size > weights.SMALL:
+            network = _network(contents, place)
+            weights.refuse_unless_finite(weights.sample(network))
+            return network
+        return _network(contents, weights.checked(place))
 
 
 def peek(path: str | os.PathLike[str]) -> Summary:
@@ -77,14 +79,16 @@ def _explained(path: str | os.PathLike[str]) -> Iterator[None]:
     except Refused as refused:
         raise UnreadableFile(_path(path), refused.problem, refused.advice) from None
     except OSError as error:
-        raise UnreadableFile(_path(path), *_system_says(error)) from error
+        raise UnreadableFile(_path(path), *_system_says(path, error)) from error
     except MemoryError as error:
         raise UnreadableFile(_path(path), "There is not enough memory for it.", "Close other programs.") from error
     except Exception as error:
         raise UnreadableFile(_path(path), "It is damaged.", AGAIN) from error
 
 
-def _system_says(error: OSError) -> tuple[str, str]:
+def _system_says(path: str | os.PathLike[str], error: OSError) -> tuple[str, str]:
+    if Path(path).is_dir():
+        return "It is a folder.", "Give the path of a .pt or .safetensors file."
     if error.errno == errno.ENOENT:
         return "There is no such file.", "Check its name and folder."
     if error.errno in (errno.EACCES, errno.EPERM):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Mapping
 from typing import IO, Any
 
@@ -29,7 +30,6 @@ MAX_HEADER = 1 << 20
 """Bytes. Ours have some 5 thousand."""
 MAX_TENSORS = 5000
 NAME = re.compile(r"([1-9][0-9]{0,5})\.([kv])\.(.+)", re.DOTALL)
-LONG = re.compile("[0-9]{19}")
 DTYPES: Mapping[str, torch.dtype] = {
     "F32": torch.float32,
     "F16": torch.float16,
@@ -110,8 +110,8 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _json(text: str, **options: Any) -> Any:
-    """`json.loads`, but with a look at long numbers: Python needs very long to read one of a million digits."""
-    return json.loads(text, parse_int=_short_int if LONG.search(text) else None, **options)
+    """`json.loads`. Before 3.10.7 Python needs very long to read a number of a million digits: it is refused there."""
+    return json.loads(text, parse_int=None if hasattr(sys, "set_int_max_str_digits") else _short_int, **options)
 
 
 def _short_int(digits: str) -> int:

@@ -11,7 +11,7 @@ from hypernet.files import strangers
 from hypernet.files.metadata import read_values
 from hypernet.files.pickled import PickledStorage, PickledTensor
 from hypernet.files.refused import Refused, shown
-from hypernet.files.weights import FLOATS, ITEMSIZE, Contents, Names, StoredTensor
+from hypernet.files.weights import INFINITY, ITEMSIZE, Contents, Names, StoredTensor
 
 Locate = Callable[[PickledStorage], int]
 """A storage's first byte in the file. Raises Refused when the file doesn't hold it."""
@@ -84,7 +84,7 @@ def _stored(name: str, tensor: object, locate: Locate) -> StoredTensor:
     if not isinstance(tensor, PickledTensor):
         raise Refused(f"{shown(name)} is no tensor.")
     dtype = tensor.storage.dtype
-    if dtype not in FLOATS:
+    if dtype not in INFINITY:
         raise Refused(f"The weights are of type {str(dtype).removeprefix('torch.')}, not floating-point numbers.")
     start, nbytes = locate(tensor.storage), tensor.storage.elements * ITEMSIZE[dtype]
     return StoredTensor(dtype, tensor.shape, tensor.strides, tensor.offset, start, nbytes)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -33,8 +32,16 @@ ITEMSIZE: Mapping[torch.dtype, int] = {
 SMALL = 1 << 20
 """Bytes up to which every weight of a mapped file is looked at: in a larger one that takes longer than mapping it."""
 
-FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
-"""The types weights may have. Anything else in a net is refused."""
+ALIGNMENT = 64
+"""Of a storage in memory, in bytes."""
+
+INFINITY: Mapping[torch.dtype, tuple[torch.dtype, int]] = {
+    torch.float32: (torch.int32, 0x7F80_0000),
+    torch.float16: (torch.int16, 0x7C00),
+    torch.bfloat16: (torch.int16, 0x7F80),
+    torch.float64: (torch.int64, 0x7FF0_0000_0000_0000),
+}
+"""The types weights may have; whole numbers of the same length, and infinity's bits read as one."""
 
 
 class StoredTensor(NamedTuple):
@@ -67,14 +74,21 @@ class Contents:
 
 def copied(source: Source) -> Place:
     """Tensors are read into memory, each storage once. They raise Refused where the file ends before they do."""
+    memory = torch.frombuffer(source.room(), dtype=torch.uint8)
     storages: dict[tuple[int, int], Tensor] = {}
+    used = 0
 
     def place(tensor: StoredTensor) -> Tensor:
+        nonlocal used
         where = (tensor.start, tensor.nbytes)
         if where not in storages:
-            storages[where] = torch.empty(tensor.nbytes, dtype=torch.uint8)
+            storages[where] = memory[used : used + tensor.nbytes]
+            used += tensor.nbytes + -tensor.nbytes % ALIGNMENT
+            if used > len(memory):
+                raise Refused("Its tensors use the same data many times.", "Don't use this file: it may be malicious.")
             source.read_into(tensor.start, storages[where].numpy().data)
-        return storages[where].view(tensor.dtype).as_strided(tensor.shape, tensor.strides, tensor.offset).contiguous()
+        storage = storages[where].view(tensor.dtype)
+        return storage.as_strided(tensor.shape, tensor.strides, storage.storage_offset() + tensor.offset).contiguous()
 
     return place
 
@@ -91,7 +105,8 @@ def mapped(source: Source) -> Place:
             return read(tensor)
         if dtype not in whole:
             whole[dtype] = torch.frombuffer(memory, dtype=dtype, count=source.size // size)
-        return whole[dtype].as_strided(tensor.shape, tensor.strides, tensor.start // size + tensor.offset)
+        view = whole[dtype].as_strided(tensor.shape, tensor.strides, tensor.start // size + tensor.offset)
+        return view.contiguous()
 
     return place
 
@@ -101,23 +116,35 @@ def outline(tensor: StoredTensor) -> Tensor:
     return torch.empty(tensor.shape, dtype=tensor.dtype, device="meta")
 
 
-def every(network: Network) -> Iterable[Tensor]:
-    """All weights."""
-    return (tensor for net in network.nets() for tensor in net.tensors())
+def sample(network: Network) -> Tensor:
+    """The smallest tensor of the first net. A training that fails leaves NaN in every one."""
+    return min(next(network.nets()).tensors(), key=Tensor.numel)
 
 
-def samples(network: Network) -> Iterable[Tensor]:
-    """The smallest tensor of each net. A training that fails leaves NaN in all of them."""
-    return (min(net.tensors(), key=Tensor.numel) for net in network.nets())
+def checked(place: Place) -> Place:
+    """The same, but each tensor is looked at right after it was read, while it is still in the processor's cache."""
+
+    def place_checked(tensor: StoredTensor) -> Tensor:
+        placed = place(tensor)
+        refuse_unless_finite(placed)
+        return placed
+
+    return place_checked
 
 
-def refuse_unless_finite(tensors: Iterable[Tensor]) -> None:
-    """Raises Refused when a weight is NaN or infinite: such a network turns every picture black."""
-    for tensor in tensors:
-        # One pass without a temporary. A sum may overflow where no value does, so that only the slow way says no.
-        total = tensor.sum(dtype=torch.float32) if ITEMSIZE[tensor.dtype] < 4 else tensor.sum()
-        if not math.isfinite(total) and not bool(torch.isfinite(tensor).all()):
-            raise Refused(
-                "Some of its weights are not numbers (NaN or infinite): its training failed, or the file is damaged.",
-                "Use an earlier save of the same training, or another copy of the file.",
-            )
+def refuse_unless_finite(tensor: Tensor) -> None:
+    """Raises Refused when a weight is NaN or infinite: such a network turns every picture black.
+
+    Read as whole numbers, such floats are the largest of all: a positive one as a signed, a negative one as an unsigned
+    number. A maximum needs no temporary memory, unlike `torch.isfinite`, and no second processor.
+    """
+    if not tensor.numel():
+        return
+    signed, infinity = INFINITY[tensor.dtype]
+    bits = tensor.view(signed).numpy()
+    sign = 1 << (8 * bits.itemsize - 1)
+    if int(bits.max()) >= infinity or int(bits.view(f"u{bits.itemsize}").max()) >= sign + infinity:
+        raise Refused(
+            "Some of its weights are not numbers (NaN or infinite): its training failed, or the file is damaged.",
+            "Use an earlier save of the same training, or another copy of the file.",
+        )

@@ -12,7 +12,7 @@ from torch import Tensor
 from hypernet.atomic import writing
 from hypernet.errors import HypernetError
 from hypernet.files import safetensors_format, torch_writer
-from hypernet.files.weights import FLOATS
+from hypernet.files.weights import INFINITY
 from hypernet.network import Activation, Layer, LayerNorm, Linear, Metadata, Net, Network, Residual
 
 WRITERS = {".pt": torch_writer.write, ".safetensors": safetensors_format.write}
@@ -48,7 +48,7 @@ def _stored(net: Mapping[str, Tensor], dtype: torch.dtype | None, file: str) -> 
     made = {}
     for name, tensor in net.items():
         cast = tensor.detach().to("cpu", dtype or tensor.dtype).contiguous()
-        if cast.dtype not in FLOATS:
+        if cast.dtype not in INFINITY:
             raise HypernetError(f"{file}: weights can't be saved as {str(cast.dtype).removeprefix('torch.')}.")
         if not bool(torch.isfinite(cast).all()):
             raise HypernetError(f"{file}: some weights are not finite in this type, so that nothing was saved.")
