@@ -47,7 +47,7 @@ def build(nets: Mapping[int, tuple[Mapping[str, Tensor], Mapping[str, Tensor]]],
         try:
             pairs[width] = Pair(_net(width, k, activation, metadata), _net(width, v, activation, metadata))
         except Refused as refused:
-            raise Refused(f"Width {width}: {refused.problem}", refused.advice) from None
+            raise Refused(f"width {width}: {refused.problem}", refused.advice) from None
     return Network(pairs, metadata)
 
 

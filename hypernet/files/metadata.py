@@ -67,11 +67,11 @@ def activation_of(metadata: Metadata) -> str | None:
     name = metadata.activation_func.strip().lower()
     if name in ("glu", "threshold", "multiheadattention"):
         raise Refused(
-            f"Its activation is {name!r}, with which no WebUI could ever run a hypernetwork.", "It can't be used."
+            f"its activation is {name!r}, with which no WebUI could ever run a hypernetwork.", "It can't be used."
         )
     if name not in ACTIVATIONS and name not in ("linear", "prelu"):
         raise Refused(
-            f"Its activation is {shown(metadata.activation_func)}, which is not known.", "Check what it was made with."
+            f"its activation is {shown(metadata.activation_func)}, which is not known.", "Check what it was made with."
         )
     return name
 
@@ -101,7 +101,7 @@ def _text(value: str) -> str:
 def _refuse_control_characters(text: str) -> None:
     """They have no place in a name, and would command the terminal that shows it."""
     if not text.isprintable() and CONTROL.search(text):
-        raise Refused(f"It holds a text with control characters: {shown(text)}.")
+        raise Refused(f"it holds a text with control characters: {shown(text)}.")
 
 
 def _numbers(value: object) -> object:

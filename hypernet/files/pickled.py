@@ -16,7 +16,7 @@ import torch
 
 from hypernet.files.refused import Refused, shown
 
-BEYOND = "A tensor reaches beyond the data that the file holds for it."
+BEYOND = "a tensor reaches beyond the data that the file holds for it."
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class NumpyType:
     def check_state(self, state: object) -> None:
         """numpy sends (version, byte order, ...) after the type."""
         if type(state) is not tuple or len(state) < 2 or state[1] not in ("<", "|", "="):
-            raise Refused("It holds a number in a form that no hypernetwork uses.")
+            raise Refused("it holds a number in a form that no hypernetwork uses.")
 
 
 def persistent(identity: object) -> PickledStorage:
@@ -70,14 +70,14 @@ def persistent(identity: object) -> PickledStorage:
         case ("storage", StorageType(dtype), str(key), str(), int(elements), *view) if not any(view):
             if 0 <= elements < 1 << 48 and len(view) <= 1:
                 return PickledStorage(dtype, key, elements)
-    raise Refused("It refers to data outside of itself in a way that no hypernetwork does.")
+    raise Refused("it refers to data outside of itself in a way that no hypernetwork does.")
 
 
 def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *ignored: Any) -> PickledTensor:
     shape, strides = _whole_numbers(size), _whole_numbers(stride)
     (offset,) = _whole_numbers((offset,))
     if not isinstance(storage, PickledStorage) or len(shape) != len(strides) or len(ignored) > 3:
-        raise Refused("It holds a tensor in a form that no hypernetwork uses.")
+        raise Refused("it holds a tensor in a form that no hypernetwork uses.")
     last = sum((length - 1) * step for length, step in zip(shape, strides, strict=True))
     if (math.prod(shape) and offset + last >= storage.elements) or math.prod(shape) > storage.elements:
         raise Refused(BEYOND)
@@ -91,22 +91,22 @@ def _refuse_overlap(shape: tuple[int, ...], strides: tuple[int, ...]) -> None:
     for step, length in sorted(zip(strides, shape, strict=True)):
         if length > 1:
             if step < reach:
-                raise Refused("A tensor uses the same numbers several times.")
+                raise Refused("a tensor uses the same numbers several times.")
             reach = step * (length - 1) + reach
 
 
 def _whole_numbers(numbers: Any) -> tuple[int, ...]:
     # The length is looked at first: a file may ask for the same long list to be read a thousand times.
     if type(numbers) not in (tuple, list) or len(numbers) > 8:
-        raise Refused("It holds a tensor in a form that no hypernetwork uses.")
+        raise Refused("it holds a tensor in a form that no hypernetwork uses.")
     if not all(type(n) is int and 0 <= n < 1 << 48 for n in numbers):
-        raise Refused("A tensor's sizes are not whole numbers from 0 up.")
+        raise Refused("a tensor's sizes are not whole numbers from 0 up.")
     return tuple(numbers)
 
 
 def _parameter(data: Any, *ignored: Any) -> PickledTensor:
     if not isinstance(data, PickledTensor):
-        raise Refused("It holds a tensor in a form that no hypernetwork uses.")
+        raise Refused("it holds a tensor in a form that no hypernetwork uses.")
     return data
 
 
@@ -122,7 +122,7 @@ def _size(numbers: Any = ()) -> tuple[int, ...]:
 def _encode(text: Any, encoding: Any = "latin1") -> bytes:
     """Bytes, as pickle's protocol 2 carries them."""
     if not isinstance(text, str) or len(text) > 64 or encoding not in ("latin1", "latin-1"):
-        raise Refused("It holds text in a form that no hypernetwork uses.")
+        raise Refused("it holds text in a form that no hypernetwork uses.")
     return text.encode("latin-1")
 
 
@@ -130,13 +130,13 @@ def _numpy_type(name: Any, *ignored: Any) -> NumpyType:
     codes = {"b1": "?", "i1": "b", "u1": "B", "i2": "h", "u2": "H", "i4": "i", "u4": "I", "i8": "q", "u8": "Q"}
     codes |= {"f2": "e", "f4": "f", "f8": "d"}
     if not isinstance(name, str) or name.lstrip("<|=") not in codes:
-        raise Refused(f"It holds a number of the type {shown(name)}, which no hypernetwork uses.")
+        raise Refused(f"it holds a number of the type {shown(name)}, which no hypernetwork uses.")
     return NumpyType("<" + codes[name.lstrip("<|=")])
 
 
 def _numpy_number(kind: Any, data: Any = b"") -> int | float | bool:
     if not isinstance(kind, NumpyType) or not isinstance(data, bytes) or len(data) != struct.calcsize(kind.code):
-        raise Refused("It holds a number in a form that no hypernetwork uses.")
+        raise Refused("it holds a number in a form that no hypernetwork uses.")
     number: int | float | bool = struct.unpack(kind.code, data)[0]
     return number
 

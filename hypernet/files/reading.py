@@ -49,7 +49,7 @@ def peek(path: str | os.PathLike[str]) -> Summary:
 def _contents(source: Source) -> Contents:
     head = source.bytes_at(0, min(source.size, HEAD))
     if not head:
-        raise Refused("It is empty.", AGAIN)
+        raise Refused("it is empty.", AGAIN)
     return _reader(head)(source)
 
 
@@ -81,19 +81,19 @@ def _explained(path: str | os.PathLike[str]) -> Iterator[None]:
     except OSError as error:
         raise UnreadableFile(_path(path), *_system_says(path, error)) from error
     except MemoryError as error:
-        raise UnreadableFile(_path(path), "There is not enough memory for it.", "Close other programs.") from error
+        raise UnreadableFile(_path(path), "there is not enough memory for it.", "Close other programs.") from error
     except Exception as error:
-        raise UnreadableFile(_path(path), "It is damaged.", AGAIN) from error
+        raise UnreadableFile(_path(path), "it is damaged.", AGAIN) from error
 
 
 def _system_says(path: str | os.PathLike[str], error: OSError) -> tuple[str, str]:
     if Path(path).is_dir():
-        return "It is a folder.", "Give the path of a .pt or .safetensors file."
+        return "it is a folder.", "Give the path of a .pt or .safetensors file."
     if error.errno == errno.ENOENT:
-        return "There is no such file.", "Check its name and folder."
+        return "there is no such file.", "Check its name and folder."
     if error.errno in (errno.EACCES, errno.EPERM):
-        return "Reading it is not permitted.", "Change the file's permissions."
-    return f"The system can't read it ({error.strerror or error}).", "Check the disk or the network drive."
+        return "reading it is not permitted.", "Change the file's permissions."
+    return f"the system can't read it ({error.strerror or error}).", "Check the disk or the network drive."
 
 
 def _path(path: str | os.PathLike[str]) -> str:

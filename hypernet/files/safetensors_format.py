@@ -48,15 +48,15 @@ def read(source: Source) -> Contents:
     """What a `.safetensors` file holds. Raises Refused."""
     length = int.from_bytes(source.bytes_at(0, 8), "little")
     if length > source.size - 8:
-        raise Refused("Its header is longer than the file: the download was cut short.", strangers.HALF_LOADED)
+        raise Refused("its header is longer than the file: the download was cut short.", strangers.HALF_LOADED)
     if length > MAX_HEADER:
         raise Refused(
-            f"Its header has {length:,} bytes, far more than a hypernetwork's.", "Is it another kind of model?"
+            f"its header has {length:,} bytes, far more than a hypernetwork's.", "Is it another kind of model?"
         )
     header = _header(source.bytes_at(8, length))
     facts = header.pop("__metadata__", {})
     if not isinstance(facts, dict) or not all(isinstance(value, str) for value in facts.values()):
-        raise Refused("Its metadata is damaged.", AGAIN)
+        raise Refused("its metadata is damaged.", AGAIN)
     names = {name: _place(name) for name in header}
     if not names or None in names.values():
         raise strangers.by_names(names) or _not_ours(names)
@@ -92,20 +92,20 @@ def write(network: Network, names: Mapping[int, tuple[Mapping[str, Tensor], ...]
 def _header(data: bytes) -> dict[str, Any]:
     """The header as JSON. What would make a parser slow, deep or large is refused before it is parsed."""
     if data.count(b"{") + data.count(b"[") > 3 * MAX_TENSORS or data.count(b",") > 8 * MAX_TENSORS:
-        raise Refused("It holds far more than a hypernetwork does.", "Is it another kind of model?")
+        raise Refused("it holds far more than a hypernetwork does.", "Is it another kind of model?")
     try:
         header = _json(data.decode("utf-8"), object_pairs_hook=_without_duplicates)
     except (ValueError, RecursionError):
-        raise Refused("Its header is damaged.", AGAIN) from None
+        raise Refused("its header is damaged.", AGAIN) from None
     if not isinstance(header, dict):
-        raise Refused("Its header is damaged.", AGAIN)
+        raise Refused("its header is damaged.", AGAIN)
     return header
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(pairs)
     if len(made) != len(pairs):
-        raise Refused("It holds two things of the same name.", "Don't use this file: it may be malicious.")
+        raise Refused("it holds two things of the same name.", "Don't use this file: it may be malicious.")
     return made
 
 
@@ -128,14 +128,14 @@ def _place(name: str) -> tuple[int, int, str] | None:
 
 def _not_ours(names: Mapping[str, Any]) -> Refused:
     example = f" (it holds {shown(next(iter(names)))})" if names else ""
-    return Refused(f"It is a .safetensors file, but not a hypernetwork{example}.", "Check which kind of model it is.")
+    return Refused(f"it is a .safetensors file, but not a hypernetwork{example}.", "Check which kind of model it is.")
 
 
 def _check_version(facts: Mapping[str, str]) -> None:
     version = facts.get("format_version", "1")
     if facts.get("format") == FORMAT and version != str(VERSION):
         raise Refused(
-            f"It has the format version {shown(version)}; this program reads {VERSION}.", "Update the program."
+            f"it has the format version {shown(version)}; this program reads {VERSION}.", "Update the program."
         )
 
 
@@ -145,12 +145,12 @@ def _tensors(header: Mapping[str, Any], begin: int, size: int) -> list[StoredTen
     at = begin
     for start, nbytes in sorted((tensor.start, tensor.nbytes) for tensor in tensors):
         if start != at:
-            raise Refused("Its tensors overlap or leave gaps.", AGAIN)
+            raise Refused("its tensors overlap or leave gaps.", AGAIN)
         at += nbytes
     if at > size:
         raise Refused(BEYOND, strangers.HALF_LOADED)
     if at < size:
-        raise Refused("It is longer than its header says.", AGAIN)
+        raise Refused("it is longer than its header says.", AGAIN)
     return tensors
 
 
@@ -159,19 +159,19 @@ def _tensor(name: str, entry: Any, begin: int) -> StoredTensor:
     try:
         code, shape, (start, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
     except (TypeError, KeyError, ValueError):
-        raise Refused(f"The entry of {shown(name)} in its header is damaged.", AGAIN) from None
+        raise Refused(f"the entry of {shown(name)} in its header is damaged.", AGAIN) from None
     dtype = DTYPES.get(code) if isinstance(code, str) else None
     if dtype is None:
-        raise Refused(f"The weights are of type {shown(code)}, not floating-point numbers.")
+        raise Refused(f"the weights are of type {shown(code)}, not floating-point numbers.")
     nbytes = ITEMSIZE[dtype]
     if not isinstance(shape, list) or len(shape) > 8:
-        raise Refused(f"The shape of {shown(name)} is damaged.", AGAIN)
+        raise Refused(f"the shape of {shown(name)} is damaged.", AGAIN)
     for length in shape:
         if type(length) is not int or not 0 <= length < 1 << 48:
-            raise Refused(f"The shape of {shown(name)} is damaged.", AGAIN)
+            raise Refused(f"the shape of {shown(name)} is damaged.", AGAIN)
         nbytes *= length
     if type(start) is not int or type(end) is not int or start < 0 or end - start != nbytes:
-        raise Refused(f"The place of {shown(name)} in the file is damaged.", AGAIN)
+        raise Refused(f"the place of {shown(name)} in the file is damaged.", AGAIN)
     return StoredTensor(dtype, tuple(shape), _strides(shape), 0, begin + start, nbytes)
 
 

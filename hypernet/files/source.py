@@ -14,7 +14,7 @@ from typing import Any
 from hypernet.files.refused import AGAIN, Refused
 
 CHANGED = Refused(
-    "It changed or was cut short while it was read.", "Wait until whatever writes it is done; then retry."
+    "it changed or was cut short while it was read.", "Wait until whatever writes it is done; then retry."
 )
 
 FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
@@ -67,7 +67,7 @@ class Source:
 
     def _require(self, position: int, length: int) -> None:
         if position < 0 or length < 0 or position + length > self.size:
-            raise Refused("It ends before its data does: the file was cut short or is damaged.", AGAIN)
+            raise Refused("it ends before its data does: the file was cut short or is damaged.", AGAIN)
 
 
 @contextmanager
@@ -76,5 +76,5 @@ def opened(path: str | os.PathLike[str]) -> Iterator[Source]:
     with FileIO(os.fspath(path), opener=lambda name, _: os.open(name, FLAGS)) as file:
         found = os.fstat(file.fileno())
         if not stat.S_ISREG(found.st_mode):
-            raise Refused("It is not an ordinary file.", "Give the path of a .pt or .safetensors file.")
+            raise Refused("it is not an ordinary file.", "Give the path of a .pt or .safetensors file.")
         yield Source(file, found.st_size)

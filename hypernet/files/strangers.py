@@ -12,20 +12,20 @@ HALF_LOADED = "Download it again and wait until the download is complete."
 _FIRST_BYTES: tuple[tuple[bytes, str, str], ...] = (
     (
         rb"version https://git-lfs",
-        "It is a git-lfs pointer, not the file itself.",
+        "it is a git-lfs pointer, not the file itself.",
         "Run `git lfs pull`, or download it.",
     ),
-    (rb"\s*<(!doctype|html|head|\?xml|!--)", "It is a web page, not a model.", "Log in where it is, then download it."),
-    (rb"PK\x05\x06", "It is an empty zip archive.", AGAIN),
-    (rb"Rar!", "It is a RAR archive.", "Unpack it and use the .pt or .safetensors file inside."),
-    (rb"7z\xbc\xaf", "It is a 7-Zip archive.", "Unpack it and use the .pt or .safetensors file inside."),
-    (rb"\x1f\x8b", "It is a gzip archive.", "Unpack it and use the .pt or .safetensors file inside."),
-    (rb"\x89PNG|\xff\xd8\xff|GIF8|RIFF....WEBP", "It is a picture.", "Download the model that belongs to it."),
-    (rb"GGUF", "It is a GGUF model.", "Hypernetworks are .pt or .safetensors files."),
-    (rb"\x89HDF", "It is an HDF5 (Keras) model.", "Hypernetworks are .pt or .safetensors files."),
-    (rb"\s*\{", "It is text (JSON), perhaps an error message from a download.", "Download the file again."),
-    (rb".{257}ustar", "It is a tar archive, as PyTorch wrote before 2017.", "Save it again with a newer PyTorch."),
-    (rb"\x00{64}", "It holds only zeros: its download did not finish.", HALF_LOADED),
+    (rb"\s*<(!doctype|html|head|\?xml|!--)", "it is a web page, not a model.", "Log in where it is, then download it."),
+    (rb"PK\x05\x06", "it is an empty zip archive.", AGAIN),
+    (rb"Rar!", "it is a RAR archive.", "Unpack it and use the .pt or .safetensors file inside."),
+    (rb"7z\xbc\xaf", "it is a 7-Zip archive.", "Unpack it and use the .pt or .safetensors file inside."),
+    (rb"\x1f\x8b", "it is a gzip archive.", "Unpack it and use the .pt or .safetensors file inside."),
+    (rb"\x89PNG|\xff\xd8\xff|GIF8|RIFF....WEBP", "it is a picture.", "Download the model that belongs to it."),
+    (rb"GGUF", "it is a GGUF model.", "Hypernetworks are .pt or .safetensors files."),
+    (rb"\x89HDF", "it is an HDF5 (Keras) model.", "Hypernetworks are .pt or .safetensors files."),
+    (rb"\s*\{", "it is text (JSON), perhaps an error message from a download.", "Download the file again."),
+    (rb".{257}ustar", "it is a tar archive, as PyTorch wrote before 2017.", "Save it again with a newer PyTorch."),
+    (rb"\x00{64}", "it holds only zeros: its download did not finish.", HALF_LOADED),
 )
 
 _NAMES: tuple[tuple[str, str, str], ...] = (
@@ -67,11 +67,11 @@ def by_pickle(data: bytes) -> Refused | None:
 def _sent_away(kind: str, place: str) -> Refused:
     if not kind:
         return Refused(
-            "It holds the optimizer of a training (.optim), not a network.",
+            "it holds the optimizer of a training (.optim), not a network.",
             "Choose the .pt file of the same name; keep this one beside it to go on with the training.",
         )
-    return Refused(f"It is {kind}, not a hypernetwork.", f"{place[0].upper()}{place[1:]}.")
+    return Refused(f"it is {kind}, not a hypernetwork.", f"{place[0].upper()}{place[1:]}.")
 
 
 def unknown() -> Refused:
-    return Refused("It is neither a PyTorch file (.pt) nor a .safetensors file.", ASK_ITS_MAKER)
+    return Refused("it is neither a PyTorch file (.pt) nor a .safetensors file.", ASK_ITS_MAKER)

@@ -24,11 +24,11 @@ def read(source: Source) -> Contents:
     head = source.bytes_at(0, min(source.size, MAX_BYTES))
     magic, position = unpickle(head)
     if magic != MAGIC:
-        raise strangers.by_pickle(head) or Refused("It is a pickle, but not one that PyTorch wrote.", AGAIN)
+        raise strangers.by_pickle(head) or Refused("it is a pickle, but not one that PyTorch wrote.", AGAIN)
     protocol, position = unpickle(head, position)
     system, position = unpickle(head, position)
     if protocol != PROTOCOL or not isinstance(system, dict) or system.get("little_endian") is not True:
-        raise Refused("It was written by an unusual PyTorch or kind of computer.", "Save it again on a usual one.")
+        raise Refused("it was written by an unusual PyTorch or kind of computer.", "Save it again on a usual one.")
     try:
         loaded, position = unpickle(head, position)
         keys, position = unpickle(head, position)
@@ -38,7 +38,7 @@ def read(source: Source) -> Contents:
 
     def locate(storage: PickledStorage) -> int:
         if storage.key not in places:
-            raise Refused("The data of a tensor is missing.", AGAIN)
+            raise Refused("the data of a tensor is missing.", AGAIN)
         return places[storage.key]
 
     return torch_object.contents("pt (legacy)", loaded, locate, source.size)
@@ -53,7 +53,7 @@ def _storages(loaded: object) -> dict[str, PickledStorage]:
         item = waiting.pop()
         if isinstance(item, PickledTensor):
             if found.setdefault(item.storage.key, item.storage) != item.storage:
-                raise Refused("Two tensors disagree about the data they share.")
+                raise Refused("two tensors disagree about the data they share.")
         elif isinstance(item, (dict, list, tuple)) and id(item) not in seen:
             seen.add(id(item))
             waiting.extend(item.values() if isinstance(item, dict) else item)
@@ -63,14 +63,14 @@ def _storages(loaded: object) -> dict[str, PickledStorage]:
 def _places(source: Source, position: int, keys: object, storages: dict[str, PickledStorage]) -> dict[str, int]:
     """Key of a storage -> where its elements begin."""
     if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
-        raise Refused("The list of its data is damaged.")
+        raise Refused("the list of its data is damaged.")
     places: dict[str, int] = {}
     for key in keys:
         if key not in storages or key in places:
-            raise Refused("It holds data that belongs to no tensor.")
+            raise Refused("it holds data that belongs to no tensor.")
         storage = storages[key]
         if int.from_bytes(source.bytes_at(position, 8), "little") != storage.elements:
-            raise Refused("The data of a tensor has the wrong length.")
+            raise Refused("the data of a tensor has the wrong length.")
         places[key] = position + 8
         position += 8 + storage.elements * ITEMSIZE[storage.dtype]
     return places

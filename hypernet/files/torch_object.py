@@ -22,21 +22,21 @@ WIDTH = re.compile("[1-9][0-9]{0,5}")
 def contents(container: str, loaded: object, locate: Locate, size: int) -> Contents:
     """Sorts a pickle's object into nets and metadata. size: of the file. Raises Refused unless it is a hypernetwork."""
     if isinstance(loaded, PickledTensor):
-        raise Refused("It is a single tensor, such as an aesthetic gradient, not a hypernetwork.", "It can't be used.")
+        raise Refused("it is a single tensor, such as an aesthetic gradient, not a hypernetwork.", "It can't be used.")
     if type(loaded) is not dict:
-        raise Refused("It holds no table of networks, so it is not a hypernetwork.", "Check which kind of model it is.")
+        raise Refused("it holds no table of networks, so it is not a hypernetwork.", "Check which kind of model it is.")
     nets, values = {}, {}
     for key, value in loaded.items():
         width = _width(key)
         if width is None:
             values[str(key)] = value
         elif width in nets:
-            raise Refused(f"It holds the width {width} twice.")
+            raise Refused(f"it holds the width {width} twice.")
         else:
             nets[width] = _pair(width, value, locate)
     if not nets:
         raise strangers.by_names(values) or Refused(
-            "It holds no network of any width, so it is not a hypernetwork.", "Check which kind of model it is."
+            "it holds no network of any width, so it is not a hypernetwork.", "Check which kind of model it is."
         )
     _refuse_repetition(nets, size)
     return Contents(container, nets, read_values(values))
@@ -46,7 +46,7 @@ def _refuse_repetition(nets: Mapping[int, tuple[Names, Names]], size: int) -> No
     """K and V may share their numbers; a file in which a thousand tensors do would grow a thousandfold when used."""
     used = sum(math.prod(t.shape) * ITEMSIZE[t.dtype] for pair in nets.values() for net in pair for t in net.values())
     if used > 2 * size:
-        raise Refused("Its tensors use the same numbers many times.", "Don't use this file: it may be malicious.")
+        raise Refused("its tensors use the same numbers many times.", "Don't use this file: it may be malicious.")
 
 
 def _width(key: object) -> int | None:
@@ -54,29 +54,29 @@ def _width(key: object) -> int | None:
     if isinstance(key, str):
         return int(key) if WIDTH.fullmatch(key) else None
     if type(key) is not int or not 0 < key < 1_000_000:
-        raise Refused(f"It has a network for the width {shown(key)}, which can't be.")
+        raise Refused(f"it has a network for the width {shown(key)}, which can't be.")
     return key
 
 
 def _pair(width: int, value: object, locate: Locate) -> tuple[Names, Names]:
     if not isinstance(value, (tuple, list)):
-        raise Refused(f"Width {width} holds no pair of networks, so it is not a hypernetwork.")
+        raise Refused(f"width {width} holds no pair of networks, so it is not a hypernetwork.")
     if len(value) != 2:
         missing = "one network, for K or for V," if len(value) == 1 else f"{len(value)} networks"
-        raise Refused(f"Width {width} holds {missing} instead of the two for K and V.")
+        raise Refused(f"width {width} holds {missing} instead of the two for K and V.")
     k, v = (_names(width, net, locate) for net in value)
     return k, v
 
 
 def _names(width: int, net: Any, locate: Locate) -> Names:
     if type(net) is not dict:
-        raise Refused(f"Width {width} lacks the network for K or for V.")
+        raise Refused(f"width {width} lacks the network for K or for V.")
     return {_name(name): _stored(name, tensor, locate) for name, tensor in net.items()}
 
 
 def _name(name: object) -> str:
     if not isinstance(name, str):
-        raise Refused(f"A weight has the name {shown(name)}, which is no text.")
+        raise Refused(f"a weight has the name {shown(name)}, which is no text.")
     return name
 
 
@@ -85,6 +85,6 @@ def _stored(name: str, tensor: object, locate: Locate) -> StoredTensor:
         raise Refused(f"{shown(name)} is no tensor.")
     dtype = tensor.storage.dtype
     if dtype not in INFINITY:
-        raise Refused(f"The weights are of type {str(dtype).removeprefix('torch.')}, not floating-point numbers.")
+        raise Refused(f"the weights are of type {str(dtype).removeprefix('torch.')}, not floating-point numbers.")
     start, nbytes = locate(tensor.storage), tensor.storage.elements * ITEMSIZE[dtype]
     return StoredTensor(dtype, tensor.shape, tensor.strides, tensor.offset, start, nbytes)

@@ -48,15 +48,15 @@ def read(source: Source) -> Contents:
     records = _records(source)
     pickles = [name for name in records if name.endswith("/data.pkl")]
     if len(pickles) != 1:
-        raise Refused("It is a zip archive, but not one that PyTorch wrote.", "Unpack it and use the file inside.")
+        raise Refused("it is a zip archive, but not one that PyTorch wrote.", "Unpack it and use the file inside.")
     folder = pickles[0].removesuffix("data.pkl")
     if (order := records.get(folder + "byteorder")) and _data(source, order) != b"little":
-        raise Refused("Its numbers have the byte order of another kind of computer.", "Save it again on a usual one.")
+        raise Refused("its numbers have the byte order of another kind of computer.", "Save it again on a usual one.")
 
     def locate(storage: PickledStorage) -> int:
         record = records.get(f"{folder}data/{storage.key}")
         if record is None or record.size != storage.elements * ITEMSIZE[storage.dtype]:
-            raise Refused("The data of a tensor is missing or has the wrong length.", AGAIN)
+            raise Refused("the data of a tensor is missing or has the wrong length.", AGAIN)
         return _start(source, record)
 
     return torch_object.contents("pt", _object(_data(source, records[pickles[0]])), locate, source.size)
@@ -73,7 +73,7 @@ def _records(source: Source) -> dict[str, Record]:
     """The archive's directory, checked: every record stored, not encrypted, once, under a name PyTorch uses."""
     count, position, length = _directory(source)
     if count > MAX_ENTRIES or length > MAX_DIRECTORY:
-        raise Refused("It holds far more than a hypernetwork does.", "Is it another kind of model?")
+        raise Refused("it holds far more than a hypernetwork does.", "Is it another kind of model?")
     data, at = source.bytes_at(position, length), 0
     records: dict[str, Record] = {}
     for _ in range(count):
@@ -81,10 +81,10 @@ def _records(source: Source) -> dict[str, Record]:
         name = record.name.decode("utf-8")
         if not RECORD.fullmatch(name):
             raise Refused(
-                f"It is a zip archive with {shown(name)} in it, not a file PyTorch wrote.", "Unpack it first."
+                f"it is a zip archive with {shown(name)} in it, not a file PyTorch wrote.", "Unpack it first."
             )
         if name in records:
-            raise Refused(f"It holds {shown(name)} twice.", "Don't use this file: it may be malicious.")
+            raise Refused(f"it holds {shown(name)} twice.", "Don't use this file: it may be malicious.")
         records[name] = record
     return records
 
@@ -95,7 +95,7 @@ def _directory(source: Source) -> tuple[int, int, int]:
     tail = source.bytes_at(source.size - tail_length, tail_length)
     at = tail.rfind(b"PK\5\6")
     if at < 0 or at + END.size > len(tail):
-        raise Refused("Its end is missing: the download was cut short.", strangers.HALF_LOADED)
+        raise Refused("its end is missing: the download was cut short.", strangers.HALF_LOADED)
     _, disk, _, _, count, length, position, _ = END.unpack_from(tail, at)
     end = source.size - tail_length + at
     if at >= END_64_PLACE.size:
@@ -104,7 +104,7 @@ def _directory(source: Source) -> tuple[int, int, int]:
             fields = END_64.unpack(source.bytes_at(end_64, END_64.size))
             count, length, position, end = fields[7], fields[8], fields[9], end_64
     if disk or position + length > end:
-        raise Refused("Its directory is damaged.", AGAIN)
+        raise Refused("its directory is damaged.", AGAIN)
     return count, position, length
 
 
@@ -114,16 +114,16 @@ def _entry(data: bytes, at: int) -> tuple[Record, int]:
     signature, flags, method, packed, size = fields[0], fields[3], fields[4], fields[8], fields[9]
     name, extra, comment, disk, mode, header = (*fields[10:14], *fields[15:])
     if signature != b"PK\1\2" or disk:
-        raise Refused("Its directory is damaged.", AGAIN)
+        raise Refused("its directory is damaged.", AGAIN)
     if flags & 1:
-        raise Refused("It is an encrypted archive.", "Unpack it with its password and use the file inside.")
+        raise Refused("it is an encrypted archive.", "Unpack it with its password and use the file inside.")
     if method or packed != size:
-        raise Refused("It is a compressed archive, which PyTorch never writes.", "Unpack it and use the file inside.")
+        raise Refused("it is a compressed archive, which PyTorch never writes.", "Unpack it and use the file inside.")
     if (mode >> 28) == 0xA:
-        raise Refused("It holds a link to another file.", "Don't use this file: it may be malicious.")
+        raise Refused("it holds a link to another file.", "Don't use this file: it may be malicious.")
     at += ENTRY.size
     if 0xFFFFFFFF in (size, header):
-        raise Refused("It is larger than 4 GB.", "A hypernetwork is never that large. Is it a checkpoint?")
+        raise Refused("it is larger than 4 GB.", "A hypernetwork is never that large. Is it a checkpoint?")
     return Record(data[at : at + name], header, size), at + name + extra + comment
 
 
@@ -134,11 +134,11 @@ def _start(source: Source, record: Record) -> int:
     start: int = record.header + LOCAL.size + name + extra
     same_name = source.bytes_at(record.header + LOCAL.size, name) == record.name
     if signature != b"PK\3\4" or flags & 1 or method or not same_name or start + record.size > source.size:
-        raise Refused("Its directory and its data do not fit together.", AGAIN)
+        raise Refused("its directory and its data do not fit together.", AGAIN)
     return start
 
 
 def _data(source: Source, record: Record) -> bytes:
     if record.size > MAX_BYTES:
-        raise Refused("It holds far more than a hypernetwork does.", "Is it another kind of model?")
+        raise Refused("it holds far more than a hypernetwork does.", "Is it another kind of model?")
     return source.bytes_at(_start(source, record), record.size)

@@ -37,12 +37,12 @@ def unpickle(data: bytes, start: int = 0) -> tuple[Any, int]:
     stream.seek(start)
     for count, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
         if count >= MAX_OPERATIONS:
-            raise Refused("It holds far more than a hypernetwork does.", "Is it another kind of model?")
+            raise Refused("it holds far more than a hypernetwork does.", "Is it another kind of model?")
         if opcode.name == "STOP":
             break
         action = OPERATIONS.get(opcode.name)
         if action is None:
-            raise Refused(f"It wants to make an object of its own (pickle's {opcode.name}).", MALICIOUS)
+            raise Refused(f"it wants to make an object of its own (pickle's {opcode.name}).", MALICIOUS)
         action(machine, argument)
     return machine.stack.pop(), stream.tell()
 
@@ -80,9 +80,9 @@ def _nothing(machine: _Machine, argument: Any) -> None:
 
 def _value(machine: _Machine, argument: Any) -> None:
     if isinstance(argument, str) and len(argument) > MAX_TEXT:
-        raise Refused(f"It holds a text of {len(argument):,} characters, longer than any in a hypernetwork.")
+        raise Refused(f"it holds a text of {len(argument):,} characters, longer than any in a hypernetwork.")
     if isinstance(argument, int) and argument.bit_length() > 128:
-        raise Refused("It holds a number with more digits than any in a hypernetwork.")
+        raise Refused("it holds a number with more digits than any in a hypernetwork.")
     machine.push(argument)
 
 
@@ -100,7 +100,7 @@ def _set_items(target: Any, items: list[Any]) -> None:
     for key in items[::2]:
         # Hashing a deeply nested tuple would exhaust C's stack, so that only plain keys are hashed.
         if not isinstance(key, (str, int)):
-            raise Refused("It has a key that is neither a text nor a whole number.")
+            raise Refused("it has a key that is neither a text nor a whole number.")
     target.update(zip(items[::2], items[1::2], strict=True))
 
 
@@ -155,7 +155,7 @@ def _memoize(machine: _Machine, argument: Any) -> None:
 def _known(module: object, name: object) -> Known | StorageType:
     if isinstance(module, str) and isinstance(name, str) and (found := KNOWN.get((module, name))) is not None:
         return found
-    raise Refused(f"It asks for a part of the program to be run: {shown(f'{module}.{name}')}.", MALICIOUS)
+    raise Refused(f"it asks for a part of the program to be run: {shown(f'{module}.{name}')}.", MALICIOUS)
 
 
 def _global(machine: _Machine, argument: str) -> None:
@@ -170,7 +170,7 @@ def _stack_global(machine: _Machine, argument: Any) -> None:
 def _reduce(machine: _Machine, argument: Any) -> None:
     function, arguments = machine.take(2)
     if not isinstance(function, Known) or type(arguments) is not tuple:
-        raise Refused("It wants to call something that can't be called in a hypernetwork.", MALICIOUS)
+        raise Refused("it wants to call something that can't be called in a hypernetwork.", MALICIOUS)
     machine.push(function.build(*arguments))
 
 
@@ -181,7 +181,7 @@ def _build(machine: _Machine, argument: Any) -> None:
     if isinstance(target, NumpyType):
         target.check_state(state)
     elif type(target) is not dict:
-        raise Refused("It wants to change an object (pickle's BUILD).", MALICIOUS)
+        raise Refused("it wants to change an object (pickle's BUILD).", MALICIOUS)
 
 
 OPERATIONS: Mapping[str, Callable[[_Machine, Any], None]] = {

@@ -85,7 +85,7 @@ def copied(source: Source) -> Place:
             storages[where] = memory[used : used + tensor.nbytes]
             used += tensor.nbytes + -tensor.nbytes % ALIGNMENT
             if used > len(memory):
-                raise Refused("Its tensors use the same data many times.", "Don't use this file: it may be malicious.")
+                raise Refused("its tensors use the same data many times.", "Don't use this file: it may be malicious.")
             source.read_into(tensor.start, storages[where].numpy().data)
         storage = storages[where].view(tensor.dtype)
         return storage.as_strided(tensor.shape, tensor.strides, storage.storage_offset() + tensor.offset).contiguous()
@@ -145,6 +145,6 @@ def refuse_unless_finite(tensor: Tensor) -> None:
     sign = 1 << (8 * bits.itemsize - 1)
     if int(bits.max()) >= infinity or int(bits.view(f"u{bits.itemsize}").max()) >= sign + infinity:
         raise Refused(
-            "Some of its weights are not numbers (NaN or infinite): its training failed, or the file is damaged.",
+            "some of its weights are not numbers (NaN or infinite): its training failed, or the file is damaged.",
             "Use an earlier save of the same training, or another copy of the file.",
         )

@@ -53,4 +53,4 @@ def _stamp(path: Path) -> Stamp:
 def _load(path: Path) -> Network:
     from hypernet.files import load  # here, so that listing does not wait for torch
 
-    return load(path)
+    return load(path, mapped=False)  # people write to files while we run
