@@ -26,21 +26,25 @@ NOT_KEPT = ("optimizer_state_dict",)
 """Early files carry the training's optimizer, twice as large as the network; it is of no use here."""
 
 CONTROL = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
-MAX_EXTRA = 1000
-"""Values kept from unknown keys."""
+MAX_EXTRA = 100_000
+"""Numbers, texts, lists and tables kept from unknown keys."""
 
 
 def read_values(values: Mapping[str, object]) -> Metadata:
-    """Metadata from a file's raw values. A value of the wrong type is treated as absent; it stays in `extra`."""
+    """Metadata from a file's raw values. A value of the wrong type is treated as absent; it stays in `extra`.
+
+    What is not plain (a tensor, bytes) is left out.
+    """
     known: dict[str, Any] = {}
     extra: dict[str, object] = {}
+    budget = iter(range(MAX_EXTRA))
     for key, value in values.items():
         if key in NOT_KEPT:
             continue
         _refuse_control_characters(key)
         if key in _KNOWN and (read := _read(key, value)) is not _WRONG:
             known[key] = read
-        elif (kept := _plain(value)) is not _WRONG:
+        elif (kept := _plain(value, budget)) is not _WRONG:
             extra[key] = kept
     keys = tuple(key for key in values if key in known or key in extra)
     return Metadata(**known, extra=extra, keys=keys)
@@ -112,24 +116,22 @@ def _numbers(value: object) -> object:
     return tuple(value)
 
 
-def _plain(value: object) -> object:
-    """Numbers, texts and lists or tables of them (as JSON has them), or `_WRONG` for all else."""
-    budget = iter(range(MAX_EXTRA))
-    return _plain_within(value, budget, depth=8)
+def _plain(value: object, budget: Iterator[int], depth: int = 16) -> object:
+    """Numbers, texts and lists or tables of them (as JSON has them), or `_WRONG` for all else.
 
-
-def _plain_within(value: object, budget: Iterator[int], depth: int) -> object:
+    A list may hold itself, or the same list a thousand times over: what goes too deep or on for too long is refused.
+    """
     if next(budget, None) is None or not depth:
-        return _WRONG
+        raise Refused("its metadata is nested in a way that no hypernetwork's is.")
     if isinstance(value, str):
         return _text(value)
     if value is None or isinstance(value, (bool, int, float)):
         return value
     if isinstance(value, (list, tuple)):
-        items = [_plain_within(item, budget, depth - 1) for item in value[:MAX_EXTRA]]
-        return _WRONG if _WRONG in items or len(items) < len(value) else items
-    if isinstance(value, dict) and len(value) < MAX_EXTRA and all(isinstance(key, str) for key in value):
-        table = {_text(key): _plain_within(item, budget, depth - 1) for key, item in value.items()}
+        items = [_plain(item, budget, depth - 1) for item in value]
+        return _WRONG if _WRONG in items else items
+    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+        table = {_text(key): _plain(item, budget, depth - 1) for key, item in value.items()}
         return _WRONG if _WRONG in table.values() else table
     return _WRONG
 

@@ -33,7 +33,7 @@ class StorageType:
     dtype: torch.dtype
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PickledStorage:
     """A run of numbers that lies elsewhere in the file under `key`."""
 
@@ -42,7 +42,7 @@ class PickledStorage:
     elements: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PickledTensor:
     """A view of a storage, known to lie within it. offset, strides: in elements."""
 

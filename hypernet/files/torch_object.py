@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from hypernet.files import strangers
 from hypernet.files.metadata import read_values
-from hypernet.files.pickled import PickledStorage, PickledTensor
+from hypernet.files.pickled import BEYOND, PickledStorage, PickledTensor
 from hypernet.files.refused import Refused, shown
 from hypernet.files.weights import INFINITY, ITEMSIZE, Contents, Names, StoredTensor
 
@@ -38,14 +38,15 @@ def contents(container: str, loaded: object, locate: Locate, size: int) -> Conte
         raise strangers.by_names(values) or Refused(
             "it holds no network of any width, so it is not a hypernetwork.", "Check which kind of model it is."
         )
-    _refuse_repetition(nets, size)
+    _check_sizes([tensor for pair in nets.values() for net in pair for tensor in net.values()], size)
     return Contents(container, nets, read_values(values))
 
 
-def _refuse_repetition(nets: Mapping[int, tuple[Names, Names]], size: int) -> None:
+def _check_sizes(tensors: list[StoredTensor], size: int) -> None:
     """K and V may share their numbers; a file in which a thousand tensors do would grow a thousandfold when used."""
-    used = sum(math.prod(t.shape) * ITEMSIZE[t.dtype] for pair in nets.values() for net in pair for t in net.values())
-    if used > 2 * size:
+    if any(tensor.start + tensor.nbytes > size for tensor in tensors):
+        raise Refused(BEYOND, strangers.HALF_LOADED)
+    if sum(math.prod(tensor.shape) * ITEMSIZE[tensor.dtype] for tensor in tensors) > 2 * size:
         raise Refused("its tensors use the same numbers many times.", "Don't use this file: it may be malicious.")
 
 

@@ -27,6 +27,9 @@ END_64 = struct.Struct("<4sQ2H2L4Q")
 ENTRY = struct.Struct("<4s6H3L5H2L")
 LOCAL = struct.Struct("<4s5H3L2H")
 
+FLAGS = 0x0808
+"""Names in UTF-8, and lengths behind the data too: what PyTorch sets. Encryption and all else is refused."""
+
 MAX_ENTRIES = 10_000
 MAX_DIRECTORY = 1 << 20
 RECORD = re.compile(
@@ -115,8 +118,8 @@ def _entry(data: bytes, at: int) -> tuple[Record, int]:
     name, extra, comment, disk, mode, header = (*fields[10:14], *fields[15:])
     if signature != b"PK\1\2" or disk:
         raise Refused("its directory is damaged.", AGAIN)
-    if flags & 1:
-        raise Refused("it is an encrypted archive.", "Unpack it with its password and use the file inside.")
+    if flags & ~FLAGS:
+        raise Refused("it is an encrypted or unusual archive.", "Unpack it and use the file inside.")
     if method or packed != size:
         raise Refused("it is a compressed archive, which PyTorch never writes.", "Unpack it and use the file inside.")
     if (mode >> 28) == 0xA:
@@ -133,7 +136,7 @@ def _start(source: Source, record: Record) -> int:
     signature, _, flags, method, _, _, _, _, _, name, extra = LOCAL.unpack(header)
     start: int = record.header + LOCAL.size + name + extra
     same_name = source.bytes_at(record.header + LOCAL.size, name) == record.name
-    if signature != b"PK\3\4" or flags & 1 or method or not same_name or start + record.size > source.size:
+    if signature != b"PK\3\4" or flags & ~FLAGS or method or not same_name or start + record.size > source.size:
         raise Refused("its directory and its data do not fit together.", AGAIN)
     return start
 

@@ -74,8 +74,14 @@ class _Machine:
         return items
 
 
-def _nothing(machine: _Machine, argument: Any) -> None:
-    pass
+def _proto(machine: _Machine, version: int) -> None:
+    if version > 5:
+        raise Refused(f"it is a pickle of version {version}, which does not exist.")
+
+
+def _frame(machine: _Machine, length: int) -> None:
+    if length > MAX_BYTES:
+        raise Refused("it holds far more than a hypernetwork does.", "Is it another kind of model?")
 
 
 def _value(machine: _Machine, argument: Any) -> None:
@@ -144,8 +150,10 @@ def _pop_mark(machine: _Machine, argument: Any) -> None:
     machine.since_mark()
 
 
-def _put(machine: _Machine, argument: int) -> None:
-    machine.memo[argument] = machine.stack[-1]
+def _put(machine: _Machine, slot: int) -> None:
+    if not 0 <= slot < MAX_OPERATIONS:
+        raise Refused("it refers to itself in a way that no hypernetwork does.")
+    machine.memo[slot] = machine.stack[-1]
 
 
 def _memoize(machine: _Machine, argument: Any) -> None:
@@ -185,7 +193,8 @@ def _build(machine: _Machine, argument: Any) -> None:
 
 
 OPERATIONS: Mapping[str, Callable[[_Machine, Any], None]] = {
-    **dict.fromkeys(("PROTO", "FRAME"), _nothing),
+    "PROTO": _proto,
+    "FRAME": _frame,
     **dict.fromkeys(("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"), _value),
     **dict.fromkeys(("UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8"), _value),
     **dict.fromkeys(("STRING", "BINSTRING", "SHORT_BINSTRING", "SHORT_BINBYTES", "BINBYTES", "BINBYTES8"), _value),

@@ -1,0 +1,96 @@
+"""No file runs code, ends the process, takes long or takes much memory; each gives the one typed error."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+import hypernet
+from hypernet import UnreadableFile
+from hypernet.files import peek
+from tests import hostile
+from tests.hostile import CORPUS, LARGE, network, table, tensor, text, zipped
+
+FILES = hostile.corpus()
+UNREAD = ("NaN", "infinite")
+"""`peek` does not read weights, so that it can't know of these."""
+
+MIB = 1 << 20
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_hostile_file_gives_the_typed_error(tmp_path: Path, file: str) -> None:
+    path = tmp_path / file
+    path.write_bytes(FILES[file])
+    for mapped in (True, False):
+        with pytest.raises(UnreadableFile) as caught:
+            hypernet.load(path, mapped=mapped)
+        message = str(caught.value)
+        assert message.startswith(file)
+        assert message.isprintable() and len(message) < 800
+    if not any(word in file for word in UNREAD):
+        with pytest.raises(UnreadableFile):
+            peek(path)
+
+
+def test_the_corpus_is_what_the_script_makes() -> None:
+    found = {path.name: path.read_bytes() for path in CORPUS.iterdir()}
+    assert found == hostile.kept(), "run python -m tests.hostile"
+    assert sum(map(len, found.values())) < MIB
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is counted as Linux tells it")
+def test_no_file_runs_code_or_takes_long_or_takes_much_memory() -> None:
+    with tempfile.TemporaryDirectory() as name:  # not pytest's, which keeps the 300 MB for a while
+        folder = Path(name)
+        hostile.write(folder, FILES)
+        for file, make in LARGE.items():
+            (folder / file).write_bytes(make())
+        command = [sys.executable, "-m", "tests.hostile_run", folder]
+        run = subprocess.run(command, cwd=Path(__file__).parent.parent, stdout=subprocess.PIPE, timeout=300, check=True)
+        outcomes = json.loads(run.stdout)
+        assert outcomes.keys() == FILES.keys() | LARGE.keys()
+        for file, outcome in outcomes.items():
+            assert outcome["error"] == "UnreadableFile", file
+            assert outcome["events"] == [], file
+            assert outcome["seconds"] < 2, file
+            assert outcome["grown"] < 3 * (folder / file).stat().st_size + 8 * MIB, file
+        assert not (folder / "PWNED").exists()
+
+
+def test_the_good_file_the_hostile_ones_are_made_from_loads(tmp_path: Path) -> None:
+    """Else they might be refused for another reason than the one in their name."""
+    for number, data in enumerate((zipped(network()), hostile.legacy(network()), hostile.tensors(hostile.header()))):
+        (tmp_path / f"{number}.pt").write_bytes(data)
+        assert hypernet.load(tmp_path / f"{number}.pt").widths == (8,)
+
+
+@pytest.mark.parametrize(
+    "markup", ["<script>alert(1)</script>", "\"'><img src=x onerror=alert(1)>", "{{7*7}}", "../../x"]
+)
+def test_markup_in_a_text_is_only_text(tmp_path: Path, markup: str) -> None:
+    """What shows it escapes it; here it neither hurts nor gets lost."""
+    keys = ("name", "sd_checkpoint", "sd_checkpoint_name", "optional_info", "weight_initialization", "another")
+    path = tmp_path / "file.pt"
+    path.write_bytes(zipped(network(None, None, *((text(key), text(markup)) for key in keys))))
+    metadata = hypernet.load(path).metadata
+    assert {metadata.name, metadata.optional_info, metadata.extra["another"]} == {markup}
+
+
+def test_k_and_v_may_share_their_numbers(tmp_path: Path) -> None:
+    shared = table((text("linear.0.weight"), tensor()))
+    (tmp_path / "file.pt").write_bytes(zipped(network(shared, shared)))
+    assert hypernet.load(tmp_path / "file.pt").parameters == 128
+
+
+def test_instructions_that_do_no_harm_are_allowed(tmp_path: Path) -> None:
+    """Other versions of Python, and other programs, write DUP, POP, POP_MARK, MEMOIZE, FRAME and texts' older forms."""
+    named = text("other") + b"\x942" + b"00" + b"(" + text("other") + b"1" + b"U\x03ink"
+    frame = b"\x95" + (10).to_bytes(8, "little")
+    (tmp_path / "file.pt").write_bytes(zipped(frame + network(None, None, (text("name"), named)), protocol=4))
+    assert hypernet.load(tmp_path / "file.pt").metadata.name == "ink"
