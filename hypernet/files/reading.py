@@ -30,13 +30,7 @@ def load(path: str | os.PathLike[str], *, mapped: bool = True) -> Network:
     weights that are not finite. In a mapped `.safetensors` over `weights.SMALL` only a few weights are looked at.
     """
     with _explained(path), opened(path) as source:
-        contents = _contents(source)
-        place = weights.mapped(source) if mapped and os.name != "nt" else weights.copied(source)
-        if mapped and contents.container == "safetensors" and source.size > weights.SMALL:
-            network = _network(contents, place)
-            weights.refuse_unless_finite(weights.sample(network))
-            return network
-        return _network(contents, weights.checked(place))
+        return read(source, mapped=mapped and os.name != "nt")
 
 
 def peek(path: str | os.PathLike[str]) -> Summary:
@@ -44,6 +38,17 @@ def peek(path: str | os.PathLike[str]) -> Summary:
     with _explained(path), opened(path) as source:
         contents = _contents(source)
         return summarise(contents.container, _network(contents, weights.outline))
+
+
+def read(source: Source, *, mapped: bool) -> Network:
+    """The network in an open file, as `load` gives it. Raises Refused, and what Python raises on damaged data."""
+    contents = _contents(source)
+    place = weights.mapped(source) if mapped else weights.copied(source)
+    if mapped and contents.container == "safetensors" and source.size > weights.SMALL:
+        network = _network(contents, place)
+        weights.refuse_unless_finite(weights.sample(network))
+        return network
+    return _network(contents, weights.checked(place))
 
 
 def _contents(source: Source) -> Contents:

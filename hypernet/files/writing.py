@@ -35,12 +35,23 @@ def save(
         raise HypernetError(
             f"{target.name}: there is a file of this name already. Choose another name or overwrite it."
         )
-    names = {
-        width: tuple(_named(net, network.metadata) for net in (pair.k, pair.v)) for width, pair in network.pairs.items()
-    }
-    stored = {width: tuple(_stored(net, dtype, target.name) for net in pair) for width, pair in names.items()}
+    stored = {width: tuple(_stored(net, dtype, target.name) for net in pair) for width, pair in named(network).items()}
     with writing(target) as stream:
         write(network, stored, stream)
+
+
+def named(network: Network) -> dict[int, tuple[dict[str, Tensor], dict[str, Tensor]]]:
+    """The weights by width, K or V, and name, in the order of the layers."""
+    return {
+        width: (_named(pair.k, network.metadata), _named(pair.v, network.metadata))
+        for width, pair in network.pairs.items()
+    }
+
+
+def _named(net: Net, metadata: Metadata) -> dict[str, Tensor]:
+    tensors = list(net.tensors())
+    names = net.names if len(net.names) == len(tensors) else a1111_names(net.layers, metadata)
+    return dict(zip(names, tensors, strict=True))
 
 
 def _stored(net: Mapping[str, Tensor], dtype: torch.dtype | None, file: str) -> dict[str, Tensor]:
@@ -54,13 +65,6 @@ def _stored(net: Mapping[str, Tensor], dtype: torch.dtype | None, file: str) -> 
             raise HypernetError(f"{file}: some weights are not finite in this type, so that nothing was saved.")
         made[name] = cast
     return made
-
-
-def _named(net: Net, metadata: Metadata) -> dict[str, Tensor]:
-    """Names and weights in the order of the layers."""
-    tensors = list(net.tensors())
-    names = net.names if len(net.names) == len(tensors) else a1111_names(net.layers, metadata)
-    return dict(zip(names, tensors, strict=True))
 
 
 def a1111_names(layers: tuple[Layer, ...], metadata: Metadata) -> tuple[str, ...]:
