@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from pathlib import Path
@@ -13,11 +14,11 @@ from torch import Tensor
 
 import hypernet
 from hypernet.errors import UnreadableFile
-from hypernet.files import peek
+from hypernet.files import peek, safetensors_format, weights
+from hypernet.network import Linear, Net, Network, Pair
 from tests import make_files
 from tests.make_files import GENERATIONS, WIDTHS, Raw, raw, write
 
-ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 X = {width: torch.randn(2, 5, width, generator=torch.Generator().manual_seed(width)) for width in WIDTHS}
 
 
@@ -189,6 +190,17 @@ def test_a_network_in_memory_survives_its_file_being_cut_short(tmp_path: Path, n
     assert torch.equal(network(X[8])[0], before)
 
 
+def test_a_mapped_large_file_whose_training_failed_is_refused(tmp_path: Path) -> None:
+    net = Net(512, (Linear(torch.full((512, 512), torch.nan), torch.full((512,), torch.nan)),))
+    with (tmp_path / "net.safetensors").open("wb") as stream:
+        safetensors_format.write(
+            Network({512: Pair(net, net)}), {512: ({"linear.0.weight": next(net.tensors())},) * 2}, stream
+        )
+    assert (tmp_path / "net.safetensors").stat().st_size > weights.SMALL
+    with pytest.raises(UnreadableFile, match="not numbers"):
+        hypernet.load(tmp_path / "net.safetensors")
+
+
 def test_writing_to_weights_does_not_write_to_the_file(tmp_path: Path) -> None:
     hypernet.save(hypernet.load(write(tmp_path / "first.pt", raw())), tmp_path / "net.safetensors")
     content = (tmp_path / "net.safetensors").read_bytes()
@@ -343,11 +355,42 @@ def test_a_pipe_is_refused_without_waiting_for_it(tmp_path: Path) -> None:
     assert "not an ordinary file" in str(refusal(tmp_path / "pipe.pt"))
 
 
-@pytest.mark.skipif(ROOT or sys.platform == "win32", reason="the administrator may read everything")
-def test_a_file_one_may_not_read_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "says"),
+    [(errno.EACCES, "not permitted"), (errno.EIO, "can't read it"), (errno.ENAMETOOLONG, "can't read it")],
+)
+def test_what_the_system_says_is_passed_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, says: str
+) -> None:
+    def fail(*_: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "open", fail)
+    assert says in str(refusal(tmp_path / "file.pt"))
+
+
+def test_a_name_too_long_for_the_system_gives_the_usual_error(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableFile):
+        hypernet.load(tmp_path / ("x" * 5000))
+
+
+def test_a_drive_that_can_not_map_is_read_into_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENODEV, "No such device")
+
     path = write(tmp_path / "file.pt", raw())
-    path.chmod(0)
-    assert "not permitted" in str(refusal(path))
+    monkeypatch.setattr("hypernet.files.source.Source.map", fail)
+    assert hypernet.load(path).widths == WIDTHS
+
+
+def test_not_enough_memory_gives_the_usual_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    path = write(tmp_path / "file.pt", raw())
+    monkeypatch.setattr("hypernet.files.source.Source.room", fail)
+    with pytest.raises(UnreadableFile, match="not enough memory"):
+        hypernet.load(path, mapped=False)
 
 
 def test_a_path_with_a_nul_gives_the_usual_error() -> None:

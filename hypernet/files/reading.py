@@ -6,7 +6,6 @@ import errno
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from hypernet.errors import UnreadableFile
 from hypernet.files import layout, safetensors_format, strangers, torch_legacy, torch_zip, weights
@@ -43,7 +42,10 @@ def peek(path: str | os.PathLike[str]) -> Summary:
 def read(source: Source, *, mapped: bool) -> Network:
     """The network in an open file, as `load` gives it. Raises Refused, and what Python raises on damaged data."""
     contents = _contents(source)
-    place = weights.mapped(source) if mapped else weights.copied(source)
+    try:
+        place = weights.mapped(source) if mapped else weights.copied(source)
+    except OSError:  # not every network drive can map
+        place, mapped = weights.copied(source), False
     if mapped and contents.container == "safetensors" and source.size > weights.SMALL:
         network = _network(contents, place)
         weights.refuse_unless_finite(weights.sample(network))
@@ -84,20 +86,20 @@ def _explained(path: str | os.PathLike[str]) -> Iterator[None]:
     except Refused as refused:
         raise UnreadableFile(_path(path), refused.problem, refused.advice) from None
     except OSError as error:
-        raise UnreadableFile(_path(path), *_system_says(path, error)) from error
+        raise UnreadableFile(_path(path), *_system_says(error)) from error
     except MemoryError as error:
         raise UnreadableFile(_path(path), "there is not enough memory for it.", "Close other programs.") from error
     except Exception as error:
         raise UnreadableFile(_path(path), "it is damaged.", AGAIN) from error
 
 
-def _system_says(path: str | os.PathLike[str], error: OSError) -> tuple[str, str]:
-    if Path(path).is_dir():
+def _system_says(error: OSError) -> tuple[str, str]:
+    if error.errno == errno.EISDIR:
         return "it is a folder.", "Give the path of a .pt or .safetensors file."
     if error.errno == errno.ENOENT:
         return "there is no such file.", "Check its name and folder."
     if error.errno in (errno.EACCES, errno.EPERM):
-        return "reading it is not permitted.", "Change the file's permissions."
+        return "reading it is not permitted, or it is a folder.", "Change its permissions, or give the path of a file."
     return f"the system can't read it ({error.strerror or error}).", "Check the disk or the network drive."
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -94,15 +95,18 @@ def copied(source: Source) -> Place:
 
 
 def mapped(source: Source) -> Place:
-    """Tensors are views of the mapped file: read when used. What lies unaligned is read at once."""
+    """Tensors are views of the mapped file: read when used. What lies unaligned is read at once.
+
+    Raises OSError on file systems that can't map.
+    """
     memory = source.map()
     whole: dict[torch.dtype, Tensor] = {}
-    read = copied(source)
+    copies = cache(lambda: copied(source))
 
     def place(tensor: StoredTensor) -> Tensor:
         dtype, size = tensor.dtype, ITEMSIZE[tensor.dtype]
         if tensor.start % size:
-            return read(tensor)
+            return copies()(tensor)
         if dtype not in whole:
             whole[dtype] = torch.frombuffer(memory, dtype=dtype, count=source.size // size)
         view = whole[dtype].as_strided(tensor.shape, tensor.strides, tensor.start // size + tensor.offset)
