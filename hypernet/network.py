@@ -267,7 +267,7 @@ class Network:
     @property
     def nbytes(self) -> int:
         """Bytes of all weights in the type they are stored in."""
-        return sum(tensor.nbytes for net in self.nets() for tensor in net.tensors())
+        return sum(tensor.numel() * tensor.element_size() for net in self.nets() for tensor in net.tensors())
 
     @property
     def parameters(self) -> int:

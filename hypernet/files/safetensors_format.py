@@ -80,7 +80,7 @@ def write(network: Network, names: Mapping[int, tuple[Mapping[str, Tensor], ...]
     header: dict[str, Any] = {"__metadata__": _facts(network.metadata)}
     end = 0
     for name, tensor in tensors.items():
-        start, end = end, end + tensor.nbytes
+        start, end = end, end + tensor.numel() * tensor.element_size()
         header[name] = {"dtype": CODES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [start, end]}
     data = json.dumps(header, separators=(",", ":")).encode()
     data += b" " * (-len(data) % 8)
