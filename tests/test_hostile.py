@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,24 @@ def test_markup_in_a_text_is_only_text(tmp_path: Path, markup: str) -> None:
     path.write_bytes(zipped(network(None, None, *((text(key), text(markup)) for key in keys))))
     metadata = hypernet.load(path).metadata
     assert {metadata.name, metadata.optional_info, metadata.extra["another"]} == {markup}
+
+
+def test_nobody_is_told_to_try_a_malicious_file_elsewhere(tmp_path: Path) -> None:
+    lora = table((text("lora_unet_x.lora_down.weight"), hostile.SYSTEM))
+    (tmp_path / "file.pt").write_bytes(zipped(lora))
+    with pytest.raises(UnreadableFile, match="malicious"):
+        hypernet.load(tmp_path / "file.pt")
+
+
+@pytest.mark.parametrize("make", [zipped, hostile.legacy], ids=["zip", "not zip"])
+def test_a_checkpoint_with_parts_of_its_trainer_is_still_recognised(
+    tmp_path: Path, make: Callable[[bytes], bytes]
+) -> None:
+    trainer = hostile.call("pytorch_lightning.callbacks.model_checkpoint", "ModelCheckpoint")
+    weights = table((text("model.diffusion_model.out.2.bias"), tensor()))
+    (tmp_path / "file.pt").write_bytes(make(table((text("callbacks"), trainer), (text("state_dict"), weights))))
+    with pytest.raises(UnreadableFile, match="models/Stable-diffusion"):
+        hypernet.load(tmp_path / "file.pt")
 
 
 def test_k_and_v_may_share_their_numbers(tmp_path: Path) -> None:

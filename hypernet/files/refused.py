@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 AGAIN = "Download or export the file again."
+HALF_LOADED = "Download it again and wait until the download is complete."
+OTHER_MODEL = "Is it another kind of model?"
+MALICIOUS = "Don't use this file: it may be malicious. If you trust its maker, ask for a .safetensors."
 ASK_ITS_MAKER = "Get the file again from where it comes from, or from another place."
 
 

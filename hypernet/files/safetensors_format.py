@@ -18,7 +18,7 @@ from torch import Tensor
 from hypernet.files import strangers
 from hypernet.files.metadata import TEXTS, read_values, values_to_write
 from hypernet.files.pickled import BEYOND
-from hypernet.files.refused import AGAIN, Refused, shown
+from hypernet.files.refused import AGAIN, HALF_LOADED, MALICIOUS, OTHER_MODEL, Refused, shown
 from hypernet.files.source import Source
 from hypernet.files.weights import ITEMSIZE, Contents, StoredTensor
 from hypernet.network import Metadata, Network
@@ -48,11 +48,9 @@ def read(source: Source) -> Contents:
     """What a `.safetensors` file holds. Raises Refused."""
     length = int.from_bytes(source.bytes_at(0, 8), "little")
     if length > source.size - 8:
-        raise Refused("its header is longer than the file: the download was cut short.", strangers.HALF_LOADED)
+        raise Refused("its header is longer than the file: the download was cut short.", HALF_LOADED)
     if length > MAX_HEADER:
-        raise Refused(
-            f"its header has {length:,} bytes, far more than a hypernetwork's.", "Is it another kind of model?"
-        )
+        raise Refused(f"its header has {length:,} bytes, far more than a hypernetwork's.", OTHER_MODEL)
     header = _header(source.bytes_at(8, length))
     facts = header.pop("__metadata__", {})
     if not isinstance(facts, dict) or not all(isinstance(value, str) for value in facts.values()):
@@ -92,7 +90,7 @@ def write(network: Network, names: Mapping[int, tuple[Mapping[str, Tensor], ...]
 def _header(data: bytes) -> dict[str, Any]:
     """The header as JSON. What would make a parser slow, deep or large is refused before it is parsed."""
     if data.count(b"{") + data.count(b"[") > 3 * MAX_TENSORS or data.count(b",") > 8 * MAX_TENSORS:
-        raise Refused("it holds far more than a hypernetwork does.", "Is it another kind of model?")
+        raise Refused("it holds far more than a hypernetwork does.", OTHER_MODEL)
     try:
         header = _json(data.decode("utf-8"), object_pairs_hook=_without_duplicates)
     except (ValueError, RecursionError):
@@ -105,7 +103,7 @@ def _header(data: bytes) -> dict[str, Any]:
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(pairs)
     if len(made) != len(pairs):
-        raise Refused("it holds two things of the same name.", "Don't use this file: it may be malicious.")
+        raise Refused("it holds two things of the same name.", MALICIOUS)
     return made
 
 
@@ -148,7 +146,7 @@ def _tensors(header: Mapping[str, Any], begin: int, size: int) -> list[StoredTen
             raise Refused("its tensors overlap or leave gaps.", AGAIN)
         at += nbytes
     if at > size:
-        raise Refused(BEYOND, strangers.HALF_LOADED)
+        raise Refused(BEYOND, HALF_LOADED)
     if at < size:
         raise Refused("it is longer than its header says.", AGAIN)
     return tensors

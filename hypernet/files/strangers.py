@@ -5,9 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from hypernet.files.refused import AGAIN, ASK_ITS_MAKER, Refused
-
-HALF_LOADED = "Download it again and wait until the download is complete."
+from hypernet.files.refused import AGAIN, ASK_ITS_MAKER, HALF_LOADED, MALICIOUS, Refused
 
 _FIRST_BYTES: tuple[tuple[bytes, str, str], ...] = (
     (
@@ -59,9 +57,14 @@ def by_names(names: Iterable[str]) -> Refused | None:
     return None
 
 
-def by_pickle(data: bytes) -> Refused | None:
-    """The same for a pickle that could not be read: from the names that stand in it."""
-    return by_names(re.findall(r"[\w.]{5,}", data.decode("latin-1"), re.ASCII))
+def instead_of(refused: Refused, data: bytes) -> Refused:
+    """What to say of a pickle that was refused: what else it is, from the names that stand in it.
+
+    One that calls what no model needs stays refused as malicious: nobody should try it elsewhere.
+    """
+    if refused.advice == MALICIOUS:
+        return refused
+    return by_names(re.findall(r"[\w.]{5,}", data.decode("latin-1"), re.ASCII)) or refused
 
 
 def _sent_away(kind: str, place: str) -> Refused:

@@ -24,7 +24,7 @@ def read(source: Source) -> Contents:
     head = source.bytes_at(0, min(source.size, MAX_BYTES))
     magic, position = unpickle(head)
     if magic != MAGIC:
-        raise strangers.by_pickle(head) or Refused("it is a pickle, but not one that PyTorch wrote.", AGAIN)
+        raise strangers.instead_of(Refused("it is a pickle, but not one that PyTorch wrote.", AGAIN), head)
     protocol, position = unpickle(head, position)
     system, position = unpickle(head, position)
     if protocol != PROTOCOL or not isinstance(system, dict) or system.get("little_endian") is not True:
@@ -33,7 +33,7 @@ def read(source: Source) -> Contents:
         loaded, position = unpickle(head, position)
         keys, position = unpickle(head, position)
     except Refused as refused:
-        raise strangers.by_pickle(head) or refused from None
+        raise strangers.instead_of(refused, head) from None
     places = _places(source, position, keys, _storages(loaded))
 
     def locate(storage: PickledStorage) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 from hypernet.files import strangers
 from hypernet.files.metadata import read_values
 from hypernet.files.pickled import BEYOND, PickledStorage, PickledTensor
-from hypernet.files.refused import Refused, shown
+from hypernet.files.refused import HALF_LOADED, MALICIOUS, Refused, shown
 from hypernet.files.weights import INFINITY, ITEMSIZE, Contents, Names, StoredTensor
 
 Locate = Callable[[PickledStorage], int]
@@ -45,9 +45,9 @@ def contents(container: str, loaded: object, locate: Locate, size: int) -> Conte
 def _check_sizes(tensors: list[StoredTensor], size: int) -> None:
     """K and V may share their numbers; a file in which a thousand tensors do would grow a thousandfold when used."""
     if any(tensor.start + tensor.nbytes > size for tensor in tensors):
-        raise Refused(BEYOND, strangers.HALF_LOADED)
+        raise Refused(BEYOND, HALF_LOADED)
     if sum(math.prod(tensor.shape) * ITEMSIZE[tensor.dtype] for tensor in tensors) > 2 * size:
-        raise Refused("its tensors use the same numbers many times.", "Don't use this file: it may be malicious.")
+        raise Refused("its tensors use the same numbers many times.", MALICIOUS)
 
 
 def _width(key: object) -> int | None:

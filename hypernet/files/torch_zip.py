@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from hypernet.files import strangers, torch_object
 from hypernet.files.pickled import PickledStorage
-from hypernet.files.refused import AGAIN, Refused, shown
+from hypernet.files.refused import AGAIN, HALF_LOADED, MALICIOUS, OTHER_MODEL, Refused, shown
 from hypernet.files.source import Source
 from hypernet.files.unpickle import MAX_BYTES, unpickle
 from hypernet.files.weights import ITEMSIZE, Contents
@@ -69,14 +69,14 @@ def _object(data: bytes) -> object:
     try:
         return unpickle(data)[0]
     except Refused as refused:
-        raise strangers.by_pickle(data) or refused from None
+        raise strangers.instead_of(refused, data) from None
 
 
 def _records(source: Source) -> dict[str, Record]:
     """The archive's directory, checked: every record stored, not encrypted, once, under a name PyTorch uses."""
     count, position, length = _directory(source)
     if count > MAX_ENTRIES or length > MAX_DIRECTORY:
-        raise Refused("it holds far more than a hypernetwork does.", "Is it another kind of model?")
+        raise Refused("it holds far more than a hypernetwork does.", OTHER_MODEL)
     data, at = source.bytes_at(position, length), 0
     records: dict[str, Record] = {}
     for _ in range(count):
@@ -87,7 +87,7 @@ def _records(source: Source) -> dict[str, Record]:
                 f"it is a zip archive with {shown(name)} in it, not a file PyTorch wrote.", "Unpack it first."
             )
         if name in records:
-            raise Refused(f"it holds {shown(name)} twice.", "Don't use this file: it may be malicious.")
+            raise Refused(f"it holds {shown(name)} twice.", MALICIOUS)
         records[name] = record
     return records
 
@@ -98,7 +98,7 @@ def _directory(source: Source) -> tuple[int, int, int]:
     tail = source.bytes_at(source.size - tail_length, tail_length)
     at = tail.rfind(b"PK\5\6")
     if at < 0 or at + END.size > len(tail):
-        raise Refused("its end is missing: the download was cut short.", strangers.HALF_LOADED)
+        raise Refused("its end is missing: the download was cut short.", HALF_LOADED)
     _, disk, _, _, count, length, position, _ = END.unpack_from(tail, at)
     end = source.size - tail_length + at
     if at >= END_64_PLACE.size:
@@ -123,7 +123,7 @@ def _entry(data: bytes, at: int) -> tuple[Record, int]:
     if method or packed != size:
         raise Refused("it is a compressed archive, which PyTorch never writes.", "Unpack it and use the file inside.")
     if (mode >> 28) == 0xA:
-        raise Refused("it holds a link to another file.", "Don't use this file: it may be malicious.")
+        raise Refused("it holds a link to another file.", MALICIOUS)
     at += ENTRY.size
     if 0xFFFFFFFF in (size, header):
         raise Refused("it is larger than 4 GB.", "A hypernetwork is never that large. Is it a checkpoint?")
@@ -143,5 +143,5 @@ def _start(source: Source, record: Record) -> int:
 
 def _data(source: Source, record: Record) -> bytes:
     if record.size > MAX_BYTES:
-        raise Refused("it holds far more than a hypernetwork does.", "Is it another kind of model?")
+        raise Refused("it holds far more than a hypernetwork does.", OTHER_MODEL)
     return source.bytes_at(_start(source, record), record.size)

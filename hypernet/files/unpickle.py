@@ -16,14 +16,15 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from hypernet.files.pickled import KNOWN, Known, NumpyType, StorageType, persistent
-from hypernet.files.refused import Refused, shown
+from hypernet.files.refused import MALICIOUS, OTHER_MODEL, Refused, shown
 
 MAX_BYTES = 1 << 20
 """Of one pickle. A hypernetwork's has some 10 thousand, a whole checkpoint's some 300 thousand."""
 MAX_OPERATIONS = 100_000
 MAX_TEXT = 1 << 16
 
-MALICIOUS = "Don't use this file: it may be malicious. " + "If you trust its maker, ask for a .safetensors."
+OTHER_MODELS = ("pytorch_lightning", "lightning", "torch.nn", "omegaconf", "transformers", "diffusers")
+"""Packages whose classes stand in the pickles of checkpoints and embeddings."""
 
 
 def unpickle(data: bytes, start: int = 0) -> tuple[Any, int]:
@@ -37,7 +38,7 @@ def unpickle(data: bytes, start: int = 0) -> tuple[Any, int]:
     stream.seek(start)
     for count, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
         if count >= MAX_OPERATIONS:
-            raise Refused("it holds far more than a hypernetwork does.", "Is it another kind of model?")
+            raise Refused("it holds far more than a hypernetwork does.", OTHER_MODEL)
         if opcode.name == "STOP":
             break
         action = OPERATIONS.get(opcode.name)
@@ -81,7 +82,7 @@ def _proto(machine: _Machine, version: int) -> None:
 
 def _frame(machine: _Machine, length: int) -> None:
     if length > MAX_BYTES:
-        raise Refused("it holds far more than a hypernetwork does.", "Is it another kind of model?")
+        raise Refused("it holds far more than a hypernetwork does.", OTHER_MODEL)
 
 
 def _value(machine: _Machine, argument: Any) -> None:
@@ -163,7 +164,10 @@ def _memoize(machine: _Machine, argument: Any) -> None:
 def _known(module: object, name: object) -> Known | StorageType:
     if isinstance(module, str) and isinstance(name, str) and (found := KNOWN.get((module, name))) is not None:
         return found
-    raise Refused(f"it asks for a part of the program to be run: {shown(f'{module}.{name}')}.", MALICIOUS)
+    asked = shown(f"{module}.{name}")
+    if isinstance(module, str) and f"{module}.".startswith(tuple(f"{package}." for package in OTHER_MODELS)):
+        raise Refused(f"it holds parts of another program: {asked}.", OTHER_MODEL)
+    raise Refused(f"it asks for a part of the program to be run: {asked}.", MALICIOUS)
 
 
 def _global(machine: _Machine, argument: str) -> None:

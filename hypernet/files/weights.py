@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from hypernet.files.refused import Refused
+from hypernet.files.refused import MALICIOUS, Refused
 from hypernet.files.source import Source
 from hypernet.network import Metadata, Network
 
@@ -86,7 +86,7 @@ def copied(source: Source) -> Place:
             storages[where] = memory[used : used + tensor.nbytes]
             used += tensor.nbytes + -tensor.nbytes % ALIGNMENT
             if used > len(memory):
-                raise Refused("its tensors use the same data many times.", "Don't use this file: it may be malicious.")
+                raise Refused("its tensors use the same data many times.", MALICIOUS)
             source.read_into(tensor.start, storages[where].numpy().data)
         storage = storages[where].view(tensor.dtype)
         return storage.as_strided(tensor.shape, tensor.strides, storage.storage_offset() + tensor.offset).contiguous()
