@@ -52,6 +52,15 @@ def test_every_generation_loads_bit_for_bit(tmp_path: Path, generation: str, leg
             )
 
 
+@pytest.mark.parametrize("legacy", [False, True], ids=["zip", "not zip"])
+@pytest.mark.parametrize("generation", GENERATIONS)
+def test_weights_are_the_same_mapped_and_in_memory(tmp_path: Path, generation: str, legacy: bool) -> None:
+    path = write(tmp_path / "file.pt", GENERATIONS[generation](), legacy=legacy)
+    nets = (hypernet.load(path, mapped=mapped).nets() for mapped in (True, False))
+    for one, other in zip(*nets, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(one.tensors(), other.tensors(), strict=True))
+
+
 @pytest.mark.parametrize("generation", GENERATIONS)
 def test_metadata_says_what_the_file_says(tmp_path: Path, generation: str) -> None:
     content = GENERATIONS[generation]()

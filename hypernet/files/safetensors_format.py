@@ -27,7 +27,7 @@ FORMAT = "hypernet"
 VERSION = 1
 
 MAX_HEADER = 1 << 20
-"""Bytes. Ours have some 5 thousand."""
+"""Bytes. Ours have some 3 thousand."""
 MAX_TENSORS = 5000
 NAME = re.compile(r"([1-9][0-9]{0,5})\.([kv])\.(.+)", re.DOTALL)
 DTYPES: Mapping[str, torch.dtype] = {
