@@ -19,7 +19,7 @@ from hypernet.files.pickled import KNOWN, Known, NumpyType, StorageType, persist
 from hypernet.files.refused import MALICIOUS, OTHER_MODEL, Refused, shown
 
 MAX_BYTES = 1 << 20
-"""Of one pickle. That of a usual hypernetwork has some 5 thousand."""
+"""Of one pickle. That of a usual hypernetwork has a few thousand."""
 MAX_OPERATIONS = 100_000
 MAX_TEXT = 1 << 16
 
