@@ -322,6 +322,7 @@ def legacy_calls() -> dict[str, bytes]:
         "legacy a wrong protocol.pt": magic + pickle.dumps(1002, 2) + whole[len(magic) + len(protocol) :],
         "legacy big-endian.pt": whole.replace(b"little_endian" + b"q\x02\x88", b"little_endian" + b"q\x02\x89"),
         "legacy no keys.pt": legacy(network(), b"", ()),
+        "legacy a list doubled 40 times as the magic number.pt": b"\x80\x02" + doubled_list() + b".",
         "legacy keys that are no texts.pt": legacy(network(), keys=[["0"]]),
         "legacy a key twice.pt": legacy(network(), keys=["0", "0"]),
         "legacy a key of no tensor.pt": legacy(network(), keys=["1"]),
@@ -343,17 +344,35 @@ def legacy_calls() -> dict[str, bytes]:
 # ---------------------------------------------------------------- pickles that bloat, loop or make no sense
 
 
+def doubled_list() -> bytes:
+    """A list of twice a list of twice a list ...: a billion lists in 400 bytes."""
+    steps = (b"](h" + bytes([i]) + b"h" + bytes([i]) + b"eq" + bytes([i + 1]) + b"0" for i in range(40))
+    return b"]q\x000" + b"".join(steps) + b"h\x28"
+
+
 def bombs() -> dict[str, bytes]:
-    doubling = b"]q\x00" + b"".join(b"](h" + bytes([i]) + b"h" + bytes([i]) + b"eq" + bytes([i + 1]) for i in range(40))
     copied = b"](" + number(1) * 2000 + b"eq\x00" + b"(" + b"h\x00" * 40000 + b"t"
     sizes = b"(" + number(1) * 20000 + b"tq\x00" + b"0"
     many_sizes = sizes + b"".join(name("torch", "Size") + b"(h\x00tR0" for _ in range(2000)) + b"N"
     encoded = text("x" * 60000) + b"q\x000" + b"(" + (name("_codecs", "encode") + b"(h\x00tR") * 2000 + b"t"
+    doubled = doubled_list()
     facts = {
+        "a list doubled 40 times as a name": doubled + text("x") + b"\x93",
+        "a list doubled 40 times as a type": call("numpy", "dtype", doubled),
+        "a list doubled 40 times as an encoding": call("_codecs", "encode", text("x"), doubled),
+        "a list doubled 40 times as an offset": call(
+            "torch._utils", "_rebuild_tensor_v2", storage(), doubled, b")", b")"
+        ),
+        "a list doubled 40 times as a size": call(
+            "torch._utils", "_rebuild_tensor_v2", storage(), number(0), doubled, b")"
+        ),
+        "a list doubled 40 times as a persistent id": doubled + b"Q",
+        "a list doubled 40 times as a state": call("numpy", "dtype", text("f8")) + doubled + b"b",
+        "a list doubled 40 times as a key": b"}" + doubled + b"Ns",
         "a list that holds itself": b"]q\x00h\x00a",
         "a table that holds itself": b"}q\x00" + text("x") + b"h\x00s",
         "a tuple in a list in it": b"]q\x00(h\x00tq\x01h\x01a0h\x01",
-        "a list doubled 40 times": doubling,
+        "a list doubled 40 times": doubled,
         "a list copied 40,000 times": copied,
         "a list of a list of a list": b"](" + text("x") * 300 + b"e" + b"q\x00](" + b"h\x00" * 400 + b"e",
         "lists 20,000 deep": b"]" * 20000 + b"a" * 19999,
@@ -398,6 +417,10 @@ def bombs() -> dict[str, bytes]:
         "pickle nothing.pt": archive({"a/data.pkl": b"", "a/version": b"3\n"}),
         "pickle only a stop.pt": archive({"a/data.pkl": b".", "a/version": b"3\n"}),
         "pickle no stop.pt": archive({"a/data.pkl": b"\x80\x02}", "a/version": b"3\n"}),
+        "pickle a list doubled 40 times as a weight.pt": zipped(network(net(doubled))),
+        "pickle a list doubled 40 times as a net.pt": zipped(network(doubled)),
+        "pickle a list doubled 40 times as a pair.pt": zipped(table((number(8), doubled))),
+        "pickle a list doubled 40 times as everything.pt": zipped(doubled),
         "pickle a pop of nothing.pt": zipped(b"0"),
         "pickle a terminal escape as a key.pt": zipped(network(None, None, (text("\x1b[2J"), text("x")))),
         "pickle a list that holds itself as everything.pt": zipped(b"]q\x00h\x00a"),

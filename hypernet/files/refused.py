@@ -17,7 +17,11 @@ class Refused(Exception):
         self.problem, self.advice = problem, advice
 
 
-def shown(text: object, limit: int = 60) -> str:
-    """A string out of a file, fit for a message: quoted, one line, plain ASCII, not long."""
-    quoted = ascii(text if len(text) <= limit else text[:limit] + "...") if isinstance(text, str) else ascii(text)
-    return quoted if len(quoted) <= 4 * limit else quoted[: 4 * limit] + "..."
+def shown(value: object, limit: int = 60) -> str:
+    """Something out of a file, fit for a message: one line, plain ASCII, not long.
+
+    Only texts and numbers are spelled out: a list may hold itself a billion times over.
+    """
+    if isinstance(value, str):
+        return ascii(value if len(value) <= limit else value[:limit] + "...")
+    return ascii(value) if isinstance(value, (int, float, type(None))) else f"a {type(value).__name__}"

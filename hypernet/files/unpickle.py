@@ -162,10 +162,12 @@ def _memoize(machine: _Machine, argument: Any) -> None:
 
 
 def _known(module: object, name: object) -> Known | StorageType:
-    if isinstance(module, str) and isinstance(name, str) and (found := KNOWN.get((module, name))) is not None:
+    if not isinstance(module, str) or not isinstance(name, str):
+        raise Refused("it asks for a part of the program that has no name.", MALICIOUS)
+    if (found := KNOWN.get((module, name))) is not None:
         return found
     asked = shown(f"{module}.{name}")
-    if isinstance(module, str) and f"{module}.".startswith(tuple(f"{package}." for package in OTHER_MODELS)):
+    if f"{module}.".startswith(tuple(f"{package}." for package in OTHER_MODELS)):
         raise Refused(f"it holds parts of another program: {asked}.", OTHER_MODEL)
     raise Refused(f"it asks for a part of the program to be run: {asked}.", MALICIOUS)
 
