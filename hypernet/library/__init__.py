@@ -11,6 +11,7 @@ import re
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["SUFFIXES", "CivitaiInfo", "Entry", "Library", "NotFound", "Stamp", "UserMetadata"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One file of the library."""
 
@@ -65,7 +66,10 @@ class _Shelf:
 
     listing: Listing
     entries: tuple[Entry, ...]
-    index: Index
+
+    @cached_property
+    def index(self) -> Index:
+        return Index([entry.name for entry in self.entries], [entry.relative for entry in self.entries])
 
 
 class Library:
@@ -200,8 +204,8 @@ class Library:
         with self._scanning:
             listing = scan(self.folders)
             named = zip(assign(listing.found), listing.found, strict=True)
-            entries = tuple(sorted((Entry(name, *file) for name, file in named), key=_by_name))
-            self._shelf = _Shelf(listing, entries, Index([e.name for e in entries], [e.relative for e in entries]))
+            entries = sorted((Entry(name, *file) for name, file in named), key=_by_name)
+            self._shelf = _Shelf(listing, tuple(entries))
             return self._shelf
 
     def _listed(self, path: Path) -> bool:
