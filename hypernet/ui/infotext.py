@@ -1,0 +1,114 @@
+"""`Hypernet hashes` in a picture's parameters: written with it, and read when it is pasted.
+
+The key is never plain `Hypernet`: A1111 takes that one, which its first versions wrote, for a tag to add to the prompt.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from hypernet.library import Entry, Library
+
+KEY = "Hypernet hashes"
+
+_SHORT = 10  # hex digits, as WebUIs show them
+_PAIR = re.compile(r"\s*(.+?): ([0-9a-f]{8,64})(?:,|$)")
+_TAG = re.compile(r"<hypernet:([^:>]+)", re.IGNORECASE)
+_PROMPTS = ("Prompt", "Hires prompt")
+_PATIENCE = 5.0  # seconds to hash files for while somebody waits for a paste
+
+
+def remember(p: Any, hashes: Mapping[str, str], keep: bool) -> None:
+    """Adds the hashes of what is used to p's parameters; keep: beside those of an earlier pass."""
+    params = p.extra_generation_params
+    before = read(params.get(KEY)) if keep else {}
+    pairs = before | {name: digest[:_SHORT] for name, digest in hashes.items()}
+    if pairs:
+        params[KEY] = ", ".join(f"{name}: {digest}" for name, digest in pairs.items())
+    else:
+        params.pop(KEY, None)
+
+
+def forget(p: Any) -> None:
+    p.extra_generation_params.pop(KEY, None)
+
+
+def read(text: object) -> dict[str, str]:
+    """`ink: 0123456789, a, b: abcdef0123` -> names and beginnings of hashes."""
+    return {match[1]: match[2] for match in _PAIR.finditer(text)} if isinstance(text, str) else {}
+
+
+def pasted(params: dict[str, Any], library: Library, tell: Callable[[str], None]) -> None:
+    """Makes the tags in pasted parameters name the files that are here. params: changed in place.
+
+    tell: is given a sentence for each file that is missing or is another one than it was.
+    """
+    _legacy(params, library)
+    hashes = read(params.get(KEY))
+    for key in _PROMPTS:
+        if isinstance(params.get(key), str):
+            params[key] = _TAG.sub(lambda match: f"<hypernet:{_name(match[1], hashes, library, tell)}", params[key])
+
+
+def _name(name: str, hashes: Mapping[str, str], library: Library, tell: Callable[[str], None]) -> str:
+    """What the file that was called `name` is called here."""
+    here, wanted = library.find(name), hashes.get(name)
+    if wanted is None:
+        if here is None:
+            tell(f"The hypernetwork “{name}” is not here, and the picture says nothing else about it.")
+        return name
+    if here is not None and (library.sha256_if_known(here) or wanted).startswith(wanted):
+        return name
+    same = library.by_hash(wanted) or _look_for(wanted, library)
+    if same is not None:
+        return same.name
+    if here is None:
+        tell(f"The hypernetwork “{name}” (hash {wanted}) is not here.")
+    else:
+        tell(f"The hypernetwork “{name}” here is another file than the one in the picture (hash {wanted}).")
+    return name
+
+
+def _look_for(wanted: str, library: Library) -> Entry | None:
+    """Hashes files that never were; those that there is no time for, in the background."""
+    until = time.monotonic() + _PATIENCE
+    for entry in library.entries():
+        if time.monotonic() > until:
+            library.hash_all()
+            break
+        if library.sha256_if_known(entry) is None and library.sha256(entry) is not None:
+            found = library.by_hash(wanted)
+            if found is not None:
+                return found
+    return None
+
+
+def _legacy(params: dict[str, Any], library: Library) -> None:
+    """`Hypernet`, `Hypernet hash` and `Hypernet strength`, which A1111 wrote until January 2023."""
+    name = params.get("Hypernet")
+    if not isinstance(name, str) or not isinstance(params.get("Prompt"), str):
+        return
+    wanted = str(params.get("Hypernet hash", ""))
+    found = library.find(name) or next((e for e in library.entries() if wanted and _old_hash(e.path) == wanted), None)
+    here = found.name if found is not None else name
+    strength = params.get("Hypernet strength", "1.0")
+    tags = re.compile(f"<hypernet:{re.escape(name)}:")
+    if tags.search(params["Prompt"]):
+        params["Prompt"] = tags.sub(lambda _: f"<hypernet:{here}:", params["Prompt"])
+    else:
+        params["Prompt"] += f"<hypernet:{here}:{strength}>"
+
+
+def _old_hash(path: Path) -> str | None:
+    """A1111's first hash of a file: sha256 over 64 KiB at 1 MiB, 8 digits."""
+    try:
+        with path.open("rb") as stream:
+            stream.seek(0x100000)
+            return hashlib.sha256(stream.read(0x10000)).hexdigest()[:8]
+    except OSError:
+        return None
