@@ -1,0 +1,3 @@
+"""The embedded demo: a Stable Diffusion of six million weights, the pictures it learned from, three hypernetworks."""
+
+from __future__ import annotations

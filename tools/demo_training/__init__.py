@@ -1,0 +1,1 @@
+"""How the demo model and its hypernetworks are made; `tools/train_demo.py` is the door."""
