@@ -23,7 +23,6 @@ from hypernet.hosts import checkpoint
 from hypernet.hosts.clip import read_merges, vocabulary, write_tokenizer
 from tests.ldm_layout import to_single_file
 
-
 KINDS = ("sd1", "sd2", "sdxl")
 TEXT = {"num_hidden_layers": 1, "intermediate_size": 32}
 SMALL: dict[str, dict[str, dict[str, Any]]] = {

@@ -383,7 +383,7 @@ def test_compiled_parts_are_set_aside_for_the_call(pipe: Hypernetworks) -> None:
     expected = draw(pipe, "a cat <hypernet:ink:0.7>")
     before = draw(pipe)
     for name, module in pipe.unet.named_modules():
-        if name.endswith("mid_block.attentions.0.transformer_blocks.0.attn2"):
+        if name.endswith("mid_block.attentions.0.transformer_blocks.0.attn1"):
             module.compile(backend="eager")
     assert close(draw(pipe), before)
     assert close(draw(pipe, "a cat <hypernet:ink:0.7>"), expected)
