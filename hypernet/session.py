@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hypernet.errors import HypernetError
+from hypernet.hosts import find_host
 from hypernet.hosts.host import Host, Processing, RunClock
 from hypernet.library import Entry, Library
 from hypernet.ui import infotext
@@ -69,12 +70,20 @@ class Session:
         self.library.scan()
         self.publish()
 
+    def list_files(self) -> dict[str, str]:
+        """Lists the folders anew: name -> path."""
+        self.refresh()
+        return self._files()
+
+    def _files(self) -> dict[str, str]:
+        return {entry.name: str(entry.path) for entry in self.library.entries()}
+
     def publish(self) -> None:
         """Lets the rest of the host know of every file there is now."""
         entries = self.library.entries()
         if entries is not self._published:
             self._published = entries
-            self.host.publish({entry.name: str(entry.path) for entry in entries})
+            self.host.publish(self._files())
 
     def sha256(self, entry: Entry) -> str | None:
         """The digest, or None where hashing is forbidden or the file can't be read any more."""
@@ -278,6 +287,18 @@ class Session:
             self.host.comment(p, note)
             _log.warning("%s", note)
         return new
+
+
+_session: Session | None = None
+"""Scripts are executed anew when a UI reloads, and must find the hooks and files of before."""
+
+
+def the_session() -> Session:
+    """The session of the WebUI that this Python runs."""
+    global _session
+    if _session is None:
+        _session = Session(find_host())
+    return _session
 
 
 class _Run:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from hypernet.schedule import Moment
+    from hypernet.session import Session
 
 Processing = Any
 """A host's `p`: one request for pictures. Its class belongs to the host."""
@@ -22,6 +23,10 @@ class Handler(Protocol):
     """What a host calls for a kind of tag in the prompt. Hosts add keyword arguments of their own."""
 
     name: str
+
+    def list_files(self) -> Mapping[str, str]:
+        """Lists the folders anew: name -> path."""
+        ...
 
     def activate(self, p: Processing, params_list: list[Any], *args: Any, **kwargs: Any) -> None: ...
 
@@ -106,6 +111,10 @@ class Host(Protocol):
         """Shows a sentence under the picture."""
         ...
 
+    def tell(self, text: str) -> None:
+        """Shows a sentence to whoever is at the browser now."""
+        ...
+
     def when_done(self, p: Processing, then: Callable[[], None]) -> None:
         """Calls `then` when p is through, whether it ended well or not."""
         ...
@@ -117,7 +126,27 @@ class Host(Protocol):
         ...
 
     def publish(self, files: Mapping[str, str]) -> None:
-        """Shows name -> path to other extensions and to the host's own API."""
+        """Shows name -> path to other extensions and to the host's own API and lists."""
+        ...
+
+    def show_page(self, session: Session) -> None:
+        """Registers the Hypernetworks tab, in place of the host's own."""
+        ...
+
+    def option_info(self) -> Any:
+        """The host's `OptionInfo` class."""
+        ...
+
+    def add_settings(self, section: tuple[str, str], infos: Mapping[str, Any]) -> None:
+        """infos: key -> `OptionInfo`."""
+        ...
+
+    def axes(self) -> Sequence[Any]:
+        """The modules that hold the axes of the X/Y/Z plot: `axis_options` and the class `AxisOption`."""
+        ...
+
+    def route_options(self, app: Any) -> Mapping[str, Any] | None:
+        """Arguments that guard a route of app (FastAPI) as the host's own; None where the host offers no API."""
         ...
 
     def release(self) -> None:

@@ -1,0 +1,160 @@
+"""The Hypernetworks tab: a page of the host's own kind, with what each file is on its card."""
+
+from __future__ import annotations
+
+import html
+import json
+from typing import TYPE_CHECKING, Any
+
+from hypernet.errors import HypernetError
+from hypernet.library import Entry, Stamp
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hypernet.files import Summary
+    from hypernet.session import Session
+
+_peeked: dict[Path, tuple[Stamp, Summary | HypernetError]] = {}
+"""What files hold, as long as they stay as they are."""
+
+
+def summary(entry: Entry) -> Summary | HypernetError:
+    """What the file holds, or why it can't be used."""
+    from hypernet.files import peek
+
+    known = _peeked.get(entry.path)
+    if known is None or not known[0].same(entry.stamp):
+        try:
+            known = entry.stamp, peek(entry.path)
+        except HypernetError as error:
+            known = entry.stamp, error
+        _peeked[entry.path] = known
+    return known[1]
+
+
+def line(entry: Entry) -> str:
+    """`SD1 · 768, 1280 · 1, 2, 1 relu · 5000 steps · 84 MB`: one line for the card. Plain text."""
+    found = summary(entry)
+    size = f"{entry.stamp.size / 1e6:.1f} MB" if entry.stamp.size < 10e6 else f"{entry.stamp.size / 1e6:.0f} MB"
+    if isinstance(found, HypernetError):
+        return f"can't be used · {size}"
+    facts = ["" if found.base == "unknown" else found.base, ", ".join(map(str, found.widths)), _structure(found)]
+    if found.metadata.step:
+        facts.append(f"{found.metadata.step} steps")
+    return " · ".join([fact for fact in facts if fact] + [size])
+
+
+def facts(entry: Entry) -> dict[str, Any]:
+    """What the card's ⓘ and the API tell of a file."""
+    found = summary(entry)
+    if isinstance(found, HypernetError):
+        return {"problem": str(found)}
+    metadata = found.metadata
+    told = {
+        "base": found.base,
+        "widths": list(found.widths),
+        "layer structure": list(found.structure),
+        "activation": found.activation,
+        "activation at the end": found.activate_output,
+        "layer norm": found.layer_norm,
+        "residual": found.residual,
+        "free while drawing": found.linear,
+        "steps": metadata.step,
+        "name in the file": metadata.name,
+        "trained on": metadata.sd_checkpoint_name,
+        "trained on (hash)": metadata.sd_checkpoint,
+        "dropout": list(metadata.dropout_structure) if metadata.dropout_structure else metadata.use_dropout,
+        "notes in the file": metadata.optional_info,
+        "precision": found.dtype,
+        "parameters": found.parameters,
+        "format": found.container,
+        "written by": found.generation,
+    }
+    return {key: value for key, value in told.items() if value is not None}
+
+
+def _structure(found: Summary) -> str:
+    parts = [", ".join(f"{width:g}" for width in found.structure), found.activation]
+    return " ".join(parts + ["norm"] * found.layer_norm)
+
+
+def make_page(ui_extra_networks: Any, session: Session) -> Any:
+    """The page for A1111's dialect. ui_extra_networks: the host's module, whose classes a UI reload may replace."""
+    base = ui_extra_networks.ExtraNetworksPage
+    quote_js = ui_extra_networks.quote_js
+
+    class HypernetworksPage(base):  # type: ignore[misc, valid-type]
+        def __init__(self) -> None:
+            super().__init__("Hypernetworks")
+
+        def refresh(self) -> None:
+            session.refresh()
+
+        def list_items(self) -> Any:
+            session.publish()
+            for index, entry in enumerate(session.library.entries()):
+                yield self._item(entry, index)
+
+        def create_item(self, name: str, index: int | None = None, enable_filter: bool = True) -> Any:
+            entry = session.library.find(name)
+            return None if entry is None else self._item(entry, index)
+
+        def allowed_directories_for_previews(self) -> list[str]:
+            return [str(folder) for folder in session.library.folders]
+
+        def _item(self, entry: Entry, index: int | None) -> dict[str, Any]:
+            path = str(entry.path)
+            stem = path[: -len(entry.path.suffix)]
+            digest = session.library.sha256_if_known(entry)
+            terms = [html.escape(term) for term in (self.search_terms_from_path(path), digest, line(entry)) if term]
+            return {
+                "name": entry.name,
+                "filename": path,
+                "shorthash": digest[:10] if digest else None,
+                "preview": self.find_preview(stem),
+                "description": self.find_description(stem),
+                "search_terms": terms,
+                "search_term": " ".join(terms),  # before 1.8
+                "prompt": quote_js(f"<hypernet:{entry.name}:") + f" + {_strength(session)} + " + quote_js(">"),
+                "local_preview": f"{stem}.preview.{session.host.option('samples_format', 'png')}",
+                "metadata": _printable(facts(entry)),
+                "facts": line(entry),
+                "sort_keys": {"default": index, **self.get_sort_keys(path)},
+            }
+
+        def create_item_html(self, tabname: str, item: dict[str, Any], template: str | None = None) -> Any:
+            made = super().create_item_html(tabname, {**item, "filename": html.escape(item["filename"])}, template)
+            if not isinstance(made, str):
+                return made
+            shown = f"<span class='hypernet-facts'>{html.escape(item.get('facts', ''))}</span>"
+            before, mark, after = made.partition('<span class="description">')
+            return before + shown + mark + after if mark else made
+
+        def create_user_metadata_editor(self, ui: Any, tabname: str) -> Any:
+            return _make_editor(ui_extra_networks, ui, tabname, self)
+
+    return HypernetworksPage()
+
+
+def _make_editor(ui_extra_networks: Any, ui: Any, tabname: str, page: Any) -> Any:
+    base = ui_extra_networks.ui_extra_networks_user_metadata.UserMetadataEditor
+
+    class Editor(base):  # type: ignore[misc, valid-type]
+        """The host's, with our facts in its table, whose values it shows as HTML."""
+
+        def get_metadata_table(self, name: str) -> list[tuple[str, str | None]]:
+            told = [*super().get_metadata_table(name), ("Contents: ", page.items.get(name, {}).get("facts"))]
+            return [(key, None if value is None else html.escape(str(value))) for key, value in told]
+
+    return Editor(ui, tabname, page)
+
+
+def _strength(session: Session) -> str:
+    """A JavaScript expression."""
+    own = session.settings.strength
+    return json.dumps(own) if own else "opts.extra_networks_default_multiplier"
+
+
+def _printable(told: dict[str, Any]) -> dict[str, Any]:
+    return {key: ", ".join(map(str, value)) if isinstance(value, list) else value for key, value in told.items()}
