@@ -40,7 +40,7 @@ class Hypernetworks:
     """
 
     pipe: Any
-    _own = frozenset({"pipe", "library", "notes", "_engine"})
+    _own = frozenset({"pipe", "library", "notes", "applied", "_engine"})
 
     def __init__(self, pipe: Any, folders: Library | str | Path | Sequence[str | Path]) -> None:
         """folders: where hypernetwork files lie, subfolders included; or a library that is already there."""
@@ -50,6 +50,8 @@ class Hypernetworks:
         self.library = folders if isinstance(folders, Library) else Library(folders)
         self.notes: tuple[str, ...] = ()
         """What did not work in the last call, a sentence each; also logged as warnings under `hypernet`."""
+        self.applied: tuple[Use, ...] = ()
+        """The networks that acted in the last call."""
         self._engine = Engine()
 
     def __call__(self, *args: Any, hypernetworks: str = "", **kwargs: Any) -> Any:
@@ -60,6 +62,7 @@ class Hypernetworks:
         """
         call = inspect.signature(self.pipe.__call__).bind_partial(*args, **kwargs)
         tags, notes = _take_tags(call.arguments, hypernetworks)
+        self.applied = ()
         try:
             with self._attached(tags, notes):
                 return self.pipe(*call.args, **call.kwargs)
@@ -96,6 +99,7 @@ class Hypernetworks:
             )
         plan, clock = make_plan(uses, find_sites(unet)), PipelineClock(self.pipe)
         notes.extend(plan.notes)
+        self.applied = plan.applied
         self._engine.attach(unet, plan, clock)
         return clock
 

@@ -1,0 +1,87 @@
+"""What reaches the terminal: results on stdout, everything else on stderr, and nothing that a file could forge."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+from typer.core import TyperGroup
+
+from hypernet.errors import HypernetError
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+_OUR_EXTRAS = ("diffusers", "transformers", "PIL", "accelerate")
+
+
+def clean(text: object) -> str:
+    """One line without control or direction characters: names and notes in files come from strangers."""
+    return "".join(char if char.isprintable() else "�" for char in " ".join(str(text).split("\n")))
+
+
+def table(*columns: str, rows: Iterable[tuple[object, ...]]) -> Table:
+    """A plain table; no cell is read as markup. Columns that begin with `>` are right-aligned."""
+    made = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        made.add_column(column.removeprefix(">"), justify="right" if column.startswith(">") else "left")
+    for row in rows:
+        made.add_row(*(Text(clean(cell)) for cell in row))
+    return made
+
+
+def show_json(content: Any) -> None:
+    """Escapes everything outside ASCII, so that it is safe on a terminal as well."""
+    print(json.dumps(content, indent=2))
+
+
+def note(text: str) -> None:
+    err.print(Text("Note: ", style="yellow") + Text(clean(text)))
+
+
+def fail(text: str) -> typer.Exit:
+    """Says it in red; to be raised."""
+    err.print(Text(clean(text), style="red"))
+    return typer.Exit(1)
+
+
+@contextmanager
+def waiting(text: str) -> Iterator[None]:
+    """A spinner while something takes its time."""
+    with err.status(Text(clean(text))):
+        yield
+
+
+class _Notes(logging.Handler):
+    """Shows what the package logs."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        note(record.getMessage())
+
+
+class Commands(TyperGroup):
+    """Turns errors that a user can understand into one sentence and exit code 1."""
+
+    def invoke(self, ctx: Any) -> Any:
+        log = logging.getLogger("hypernet")
+        handler = _Notes(logging.WARNING)
+        log.addHandler(handler)
+        try:
+            return super().invoke(ctx)
+        except HypernetError as error:
+            raise fail(str(error)) from error
+        except OSError as error:
+            raise fail(f"{error.filename or 'The system'}: {error.strerror or error}.") from error
+        except ModuleNotFoundError as error:
+            if error.name not in _OUR_EXTRAS:
+                raise
+            raise fail(f"This command needs {error.name}: pip install 'hypernet[diffusers]'.") from error
+        finally:
+            log.removeHandler(handler)

@@ -1,0 +1,166 @@
+"""`generate` and `demo`: pictures."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from hypernet.app.samplers import SAMPLERS
+from hypernet.cli.console import clean, err, out, waiting
+from hypernet.cli.files import DEMO_FOLDER, Folders, folders_or_usual
+from hypernet.errors import HypernetError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from PIL.Image import Image
+
+DEMO_STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
+_DEMO_STEPS, _DEMO_CFG = 12, 3.0  # what the demo model was made for
+
+Checkpoint = Annotated[
+    Path | None,
+    typer.Option(
+        "--checkpoint",
+        "-c",
+        metavar="FILE",
+        help="An SD1, SD2 or SDXL model: one .safetensors file or a diffusers folder. Without it: the embedded demo.",
+    ),
+]
+
+
+def _sampler_names(incomplete: str) -> list[str]:
+    return [name for name in SAMPLERS if name.lower().startswith(incomplete.lower())]
+
+
+def _read_size(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d{1,5})[xX×](\d{1,5})", text)
+    if not match:
+        raise typer.BadParameter(
+            f"“{clean(text)}” is no size: write WIDTHxHEIGHT, for example 512x768", param_hint="--size"
+        )
+    return int(match[1]), int(match[2])
+
+
+def generate(
+    prompt: Annotated[str, typer.Argument(help="What to draw, with <hypernet:NAME:STRENGTH> tags.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="The .png to write. [default: outputs/...]")
+    ] = None,
+    checkpoint: Checkpoint = None,
+    folders: Folders = None,
+    negative: Annotated[str, typer.Option("--negative", "-n", help="What not to draw.")] = "",
+    steps: Annotated[int | None, typer.Option(min=1, max=1000, help="Steps. [default: 20; demo 12]")] = None,
+    cfg: Annotated[float | None, typer.Option(min=0, help="Guidance scale. [default: 7; demo 3]")] = None,
+    seed: Annotated[int | None, typer.Option(min=-1, max=2**32 - 1, help="Seed; -1 takes a random one.")] = None,
+    size: Annotated[str | None, typer.Option(metavar="WxH", help="Pixels. [default: the model's]")] = None,
+    sampler: Annotated[
+        str | None, typer.Option(help="Euler a, DPM++ 2M, ... [default: the model's]", autocompletion=_sampler_names)
+    ] = None,
+    batch: Annotated[int, typer.Option(min=1, max=1000, help="How many pictures, with the seeds that follow.")] = 1,
+) -> None:
+    """Draw a picture from a prompt.
+
+    [bold]Examples[/bold]
+
+    hypernet generate "a red circle <hypernet:ink:0.7>" -o out.png
+
+    hypernet generate "a castle <hypernet:ink:0@0,1@1>" -c model.safetensors -H models/hypernetworks --size 512x768
+    """
+    if output is not None and output.suffix.lower() != ".png":
+        raise typer.BadParameter("pictures are written as .png, which keeps their parameters", param_hint="--output")
+    wanted = _read_size(size)
+    chosen = folders_or_usual(folders)
+    with waiting("Loading the model"):
+        from hypernet.app import drawing
+
+        model = drawing.open_model(checkpoint, chosen)
+    usual_steps, usual_cfg = (20, 7.0) if checkpoint is not None else (_DEMO_STEPS, _DEMO_CFG)
+    request = drawing.Request(
+        prompt=prompt,
+        negative=negative,
+        steps=usual_steps if steps is None else steps,
+        cfg=usual_cfg if cfg is None else cfg,
+        seed=None if seed == -1 else seed,
+        size=wanted,
+        sampler=sampler,
+        batch=batch,
+    )
+    with progress("Drawing", request.steps * batch) as advance:
+        for index, picture in enumerate(drawing.draw(model, request, advance)):
+            path = _target(output, picture.seed, index, batch)
+            drawing.save_png(picture.image, path, picture.parameters)
+            out.print(clean(path), markup=False)
+
+
+def _target(output: Path | None, seed: int, index: int, batch: int) -> Path:
+    """The file for one picture: what was asked for, numbered in a batch; else a new name in outputs/."""
+    if output is not None:
+        return output if batch == 1 else output.with_name(f"{output.stem}-{index + 1}{output.suffix}")
+    names = (Path("outputs") / f"{number:05}-{seed}.png" for number in range(100_000))
+    taken = {path.name[:5] for path in Path("outputs").glob("[0-9][0-9][0-9][0-9][0-9]-*.png")}
+    return next(path for path in names if path.name[:5] not in taken)
+
+
+@contextmanager
+def progress(text: str, total: int) -> Iterator[Callable[[], None]]:
+    """A bar on stderr; what it gives is called after each step."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=err, transient=True) as progress:
+        task = progress.add_task(text, total=total)
+        yield lambda: progress.advance(task)
+
+
+def demo(
+    prompt: Annotated[str, typer.Argument(help="What to draw; the demo knows shapes, colours and grounds.")] = (
+        "a red circle on a white background"
+    ),
+    network: Annotated[str, typer.Option("--network", help="Which of the demo's hypernetworks.")] = "ink",
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1)] = 1,
+) -> None:
+    """Draw one prompt with a hypernetwork at five strengths, on the small model that comes with hypernet.
+
+    [bold]Examples[/bold]
+
+    hypernet demo
+
+    hypernet demo "a blue star" --network water
+    """
+    with waiting("Loading the demo model"):
+        from hypernet.app import drawing, strip
+
+        model = drawing.open_model(None, [DEMO_FOLDER])
+    images: list[Image] = []
+    with progress("Drawing", _DEMO_STEPS * len(DEMO_STRENGTHS)) as advance:
+        for strength in DEMO_STRENGTHS:
+            request = drawing.Request(
+                f"{prompt} <hypernet:{network}:{strength:g}>", steps=_DEMO_STEPS, cfg=_DEMO_CFG, seed=seed
+            )
+            images += [picture.image for picture in drawing.draw(model, request, advance)]
+            if model.pipe.notes:
+                raise HypernetError(model.pipe.notes[0])
+    path = Path("outputs") / f"demo-{model.pipe.applied[0].tag.name}-{seed}.png"
+    labels = [f"{strength:g}" for strength in DEMO_STRENGTHS]
+    drawing.save_png(strip.side_by_side(images, labels, f"{prompt} <hypernet:{network}:…>"), path)
+    out.print(f"The picture is in {clean(path)}", markup=False)
+    out.print(
+        f"It shows “{clean(prompt)}” with <hypernet:{clean(network)}> at strengths {', '.join(labels)}.", markup=False
+    )
+    out.print("\nTry next:", markup=False)
+    for line in _next_steps(network):
+        out.print(f"  {line}", markup=False)
+
+
+def _next_steps(network: str) -> Iterator[str]:
+    other = next((path.stem for path in sorted(DEMO_FOLDER.glob("*.*")) if path.stem != network), network)
+    yield f"hypernet demo --network {other}"
+    yield 'hypernet generate "a blue star <hypernet:ink:0@0,1@1>" -o star.png'
+    yield 'hypernet generate "a castle <hypernet:NAME:0.7>" --checkpoint model.safetensors -H models/hypernetworks'

@@ -1,0 +1,194 @@
+"""`list`, `info` and `convert`: what is in the files."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hypernet.cli.console import note, out, show_json, table, waiting
+from hypernet.errors import HypernetError
+
+if TYPE_CHECKING:
+    from hypernet.files import Summary
+    from hypernet.library import Entry
+    from hypernet.network import Metadata, Net, Network
+
+DEMO_FOLDER = Path(__file__).parents[1] / "app" / "demo" / "hypernetworks"
+USUAL_FOLDERS = (Path("models/hypernetworks"), Path("hypernetworks"))
+
+Folders = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--hypernetworks",
+        "-H",
+        metavar="FOLDER",
+        envvar="HYPERNETWORKS",
+        help="Where hypernetwork files lie; may be given again. Without it: models/hypernetworks, hypernetworks.",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for other programs.")]
+
+
+def folders_or_usual(folders: list[Path] | None) -> list[Path]:
+    """The folders asked for, or the usual ones that are here; always with the demo's own networks."""
+    for folder in folders or ():
+        if not folder.is_dir():
+            raise HypernetError(f"{folder}: there is no such folder.")
+    return [*(folders or [folder for folder in USUAL_FOLDERS if folder.is_dir()]), DEMO_FOLDER]
+
+
+def list_files(folders: Folders = None, as_json: AsJson = False) -> None:
+    """List the hypernetworks that a prompt can name.
+
+    [bold]Examples[/bold]
+
+    hypernet list
+
+    hypernet list -H models/hypernetworks --json
+    """
+    from hypernet.library import Library
+
+    library = Library(folders_or_usual(folders))
+    entries = library.entries()
+    for problem in library.problems:
+        note(problem)
+    if as_json:
+        show_json([_listed(entry) for entry in entries])
+        return
+    if not entries:
+        note("There are no hypernetworks here: put .pt or .safetensors files into models/hypernetworks, or give -H.")
+        return
+    rows = ((f"<hypernet:{entry.name}:1>", size(entry.stamp.size), entry.path) for entry in entries)
+    out.print(table("tag", ">size", "file", rows=rows))
+
+
+def _listed(entry: Entry) -> dict[str, Any]:
+    return {"name": entry.name, "path": str(entry.path), "size": entry.stamp.size}
+
+
+def info(
+    file: Annotated[Path, typer.Argument(help="A hypernetwork file, .pt or .safetensors.")], as_json: AsJson = False
+) -> None:
+    """Show what is in a hypernetwork file: structure, activation, widths, training, weights.
+
+    [bold]Examples[/bold]
+
+    hypernet info ink.pt
+
+    hypernet info ink.safetensors --json
+    """
+    from hypernet.files import load, peek
+
+    with waiting(f"Reading {file.name}"):
+        summary, network = peek(file), load(file)
+        digest = sha256(file)
+    about = {"file": file.name, "size": file.stat().st_size, "sha256": digest}
+    if as_json:
+        norms = {str(width): {"k": norm(pair.k), "v": norm(pair.v)} for width, pair in network.pairs.items()}
+        show_json(about | _facts(summary) | {"weight_norms": norms})
+        return
+    out.print(table("", "", rows=_described(about, summary)))
+    out.print()
+    out.print(table(">width", ">K norm", ">V norm", "acts on", rows=_norms(network)))
+
+
+def _described(about: dict[str, Any], summary: Summary) -> Iterator[tuple[object, ...]]:
+    yield "file", about["file"]
+    yield "size", f"{size(about['size'])}, {summary.parameters:,} weights in {summary.dtype}"
+    yield "sha256", about["sha256"]
+    yield "kind", f"{summary.generation}, {summary.container}"
+    yield "base", summary.base
+    yield "structure", " → ".join(f"{factor:g}" for factor in summary.structure)
+    yield "activation", summary.activation + (", also after the last layer" if _active_output(summary) else "")
+    yield "layer norm", "yes" if summary.layer_norm else "no"
+    if summary.residual:
+        yield "skip paths", "yes"
+    yield "cost", "none once folded: it is linear" if summary.linear else "its own layers run in self-attention"
+    yield from _training(summary.metadata)
+
+
+def _active_output(summary: Summary) -> bool:
+    return summary.activation != "linear" and summary.activate_output
+
+
+_TOLD = ("name", "step", "sd_checkpoint_name", "sd_checkpoint", "weight_initialization", "optional_info")
+
+
+def _training(metadata: Metadata) -> Iterator[tuple[str, object]]:
+    """What the file says about how it was made, where it says something."""
+    for name in _TOLD:
+        value = getattr(metadata, name)
+        if value is not None:
+            yield name.replace("_", " "), value
+    if metadata.dropout_structure:
+        yield "dropout", " → ".join(f"{chance:g}" for chance in metadata.dropout_structure)
+    elif metadata.use_dropout:
+        yield "dropout", "yes"
+
+
+def _norms(network: Network) -> Iterator[tuple[object, ...]]:
+    from hypernet.network import TEXT_WIDTHS
+
+    for width in network.widths:
+        place = f"the text ({TEXT_WIDTHS[width]})" if width in TEXT_WIDTHS else "the picture, or another model's text"
+        pair = network.pairs[width]
+        yield width, f"{norm(pair.k):.4g}", f"{norm(pair.v):.4g}", place
+
+
+def _facts(summary: Summary) -> dict[str, Any]:
+    facts = {field.name: getattr(summary, field.name) for field in fields(summary) if field.name != "metadata"}
+    metadata = {field.name: getattr(summary.metadata, field.name) for field in fields(summary.metadata)}
+    metadata["extra"] = sorted(summary.metadata.extra)  # their names alone: anything may be in them
+    return facts | {"metadata": metadata}
+
+
+def norm(net: Net) -> float:
+    """The Euclidean norm of all its weights together."""
+    return float(sum(float(tensor.double().square().sum()) for tensor in net.tensors()) ** 0.5)
+
+
+def convert(
+    source: Annotated[Path, typer.Argument(help="The file to read.")],
+    target: Annotated[Path, typer.Argument(help="The file to write; .pt or .safetensors says how.")],
+    half: Annotated[bool, typer.Option("--half", help="Store float16: half the size, the rounding of half.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Store float32.")] = False,
+    force: Annotated[bool, typer.Option("--force", "-f", help="Replace the target if it is there.")] = False,
+) -> None:
+    """Convert between .pt and .safetensors. Without --half or --full nothing is lost.
+
+    [bold]Examples[/bold]
+
+    hypernet convert ink.pt ink.safetensors
+
+    hypernet convert ink.safetensors ink-half.pt --half
+    """
+    if half and full:
+        raise typer.BadParameter("choose one of --half and --full")
+    import torch
+
+    from hypernet.files import load, save
+
+    with waiting(f"Converting {source.name}"):
+        network = load(source, mapped=False)
+        save(network, target, dtype=torch.float16 if half else torch.float32 if full else None, overwrite=force)
+    rows = [(path.name, size(path.stat().st_size)) for path in (source, target)]
+    out.print(table("file", ">size", rows=rows))
+
+
+def size(count: int) -> str:
+    """Bytes for people."""
+    return f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count / 1e3:.1f} kB"
+
+
+def sha256(path: Path) -> str:
+    """64 hex digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while chunk := stream.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
