@@ -34,7 +34,7 @@ def train_base(work: Path) -> None:
 def second_round(work: Path) -> None:
     pipe = model.load_demo(work / "pipeline")
     torch.manual_seed(SEED + 2)
-    learn_captions(work, "base again", SECOND, SEED + 2, pipe.unet, pipe.text_encoder, pipe.tokenizer)
+    learn_captions(work, "base again", SECOND, SEED + 2, pipe.unet, pipe.text_encoder, model.build_tokenizer())
 
 
 def base_scenes(pictures: int) -> list[Scene]:

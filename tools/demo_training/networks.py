@@ -17,7 +17,7 @@ from demo_training.loop import SEED, Stage, encode, learning
 from hypernet.app.demo import model
 from hypernet.app.demo.scenes import caption, random_scene, with_material
 
-LEARNED = Stage(steps=900, batch=48, rate=4e-3, pictures=4_000)
+LEARNED = Stage(steps=700, batch=48, rate=4e-3, pictures=4_000)
 MATERIAL_OF = {"disperse": "dust", "ink": "ink", "water": "water"}
 
 

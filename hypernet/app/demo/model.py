@@ -5,6 +5,7 @@ Widths 64, 96 and 128 in self-attention and 80 for the text, so that a hypernetw
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -51,9 +52,11 @@ def build_pipeline(
 def save_pipeline(pipe: StableDiffusionPipeline, folder: Path) -> None:
     """Writes the pipeline so that every supported diffusers and transformers reads it, not only the newest."""
     pipe.save_pretrained(folder)
-    for file in (folder / "model_index.json", folder / "tokenizer" / "tokenizer_config.json"):
-        text = file.read_text().replace('"TokenizersBackend"', '"PreTrainedTokenizerFast"')
-        file.write_text(text.rstrip() + "\n")
+    for file in folder.rglob("*.json"):
+        if file.name != "tokenizer.json":
+            settings = json.loads(file.read_text().replace('"TokenizersBackend"', '"PreTrainedTokenizerFast"'))
+            settings.pop("_name_or_path", None)  # where it lay on the machine that made it
+            file.write_text(json.dumps(settings, indent=2) + "\n")
     weights = folder / "text_encoder" / "model.safetensors"
     tensors = {f"text_model.{key.removeprefix('text_model.')}": value for key, value in load_file(weights).items()}
     save_file(tensors, weights, metadata={"format": "pt"})
