@@ -59,11 +59,19 @@ def autocast_dtype(device: torch.device) -> torch.dtype | None:
 def readable_weight(module: nn.Module) -> Tensor | None:
     """The dense weight a projection multiplies by, if its class computes nothing but that; else None.
 
+    A weight that can't tell whether it was written to is None too.
+    """
+    weight = dense_weight(module)
+    return None if weight is None or weight.is_inference() else weight
+
+
+def dense_weight(module: nn.Module) -> Tensor | None:
+    """The weight a projection holds, if that is a plain matrix of numbers; else None.
+
     Quantised, offloaded and adapter-wrapped projections are None: what they hold is not what they multiply by.
-    So is a weight that can't tell whether it was written to.
     """
     weight = module._parameters.get("weight")
-    if weight is None or type(weight) not in (nn.Parameter, Tensor) or module._modules or weight.is_inference():
+    if weight is None or type(weight) not in (nn.Parameter, Tensor) or module._modules:
         return None
     dense = weight.ndim == 2 and weight.dtype in (torch.float32, torch.float16, torch.bfloat16)
     return weight if dense and weight.device.type != "meta" else None
