@@ -103,6 +103,10 @@ class Session:
 
     def begin(self, p: Processing) -> None:
         """A run begins: what an earlier one left behind is gone."""
+        tags = self.host.part_of_run(p)
+        if tags is not None:
+            self.activate(p, tags)
+            return
         logging.getLogger("hypernet").setLevel(self.settings.log_level)
         self._detach()
         setattr(p, _NOTED, {})
@@ -145,9 +149,11 @@ class Session:
 
     def end(self, p: Processing, processed: Any = None) -> None:
         """The run is over; processed: its result, already made, whose comments can still be added to."""
-        notes = self._finish(p)
-        if notes and isinstance(getattr(processed, "comments", None), str):
-            processed.comments += "".join(f"{note}\n" for note in notes)
+        self._finish(p)
+        comments = getattr(processed, "comments", None)
+        if isinstance(comments, str):
+            missing = [note for note in getattr(p, _NOTED, ()) if note not in comments]
+            processed.comments = comments + "".join(f"{note}\n" for note in missing)
 
     def close(self) -> None:
         """The extension goes: nothing of it stays in the host."""
@@ -172,7 +178,7 @@ class Session:
         tags = self._tags(p, params_list)
         if tags:
             self._start(p, tags, settings)
-        elif not _hires(p):
+        elif not self._adds(p):
             infotext.forget(p)
 
     def _tags(self, p: Processing, params_list: list[Any]) -> list[Tag]:
@@ -204,7 +210,7 @@ class Session:
         self.host.when_done(p, lambda: self.deactivate(p))
         plan = self._attach(p)
         if settings.hashes:
-            infotext.remember(p, self._hashes(plan.applied), keep=_hires(p))
+            infotext.remember(p, self._hashes(plan.applied), keep=self._adds(p))
         run.applied = [use.tag.text for use in plan.applied]
         _log.info("hypernetworks: %s", ", ".join(run.applied))
 
@@ -249,13 +255,17 @@ class Session:
         digests = {name: self.sha256(entry) for name, entry in found.items() if entry is not None}
         return {name: digest for name, digest in digests.items() if digest is not None}
 
-    def _finish(self, p: Processing) -> list[str]:
-        """Ends the run, if it is p's. Returns what went wrong in it and was not said before."""
+    def _adds(self, p: Processing) -> bool:
+        """Whether p's networks come beside those of an earlier pass for the same picture."""
+        return _hires(p) or self.host.part_of_run(p) is not None
+
+    def _finish(self, p: Processing) -> None:
+        """Ends the run, if it is p's, and tells what went wrong in it."""
         if self._run is None or self._run.p is not p:
-            return []
+            return
         failures = self._engine.failures if self._engine is not None else ()
         self._detach()
-        return self._note(p, failures)
+        self._note(p, failures)
 
     def _detach(self) -> None:
         self._run = None
@@ -275,8 +285,8 @@ class Session:
             names = ", ".join(others)
             self._note(p, [f"Another extension applies hypernetworks of its own beside the prompt's: {names}."])
 
-    def _note(self, p: Processing, notes: Sequence[str]) -> list[str]:
-        """Says each once for each run, under the picture and in the console. Returns those that were new."""
+    def _note(self, p: Processing, notes: Sequence[str]) -> None:
+        """Says each once for each run, under the picture and in the console."""
         noted: dict[str, None] | None = getattr(p, _NOTED, None)
         if noted is None:
             noted = {}
@@ -286,7 +296,6 @@ class Session:
             noted[note] = None
             self.host.comment(p, note)
             _log.warning("%s", note)
-        return new
 
 
 _session: Session | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -10,6 +11,16 @@ if TYPE_CHECKING:
 
 def find_host() -> Host:
     """The WebUI whose `modules` this Python runs."""
+    from modules import script_callbacks
+
+    if hasattr(script_callbacks, "on_after_process"):
+        from hypernet.hosts.sdnext import SDNext
+
+        return SDNext()
+    if find_spec("modules_forge") is not None:
+        from hypernet.hosts.forge import Forge
+
+        return Forge()
     from hypernet.hosts.a1111 import A1111
 
     return A1111()

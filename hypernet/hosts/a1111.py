@@ -106,6 +106,9 @@ class A1111:
     def is_run(self, p: Processing) -> bool:
         return getattr(p, "all_prompts", None) is not None
 
+    def part_of_run(self, p: Processing) -> list[Any] | None:
+        return None
+
     def comment(self, p: Processing, text: str) -> None:
         p.comment(text)
 

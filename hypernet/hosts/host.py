@@ -32,6 +32,10 @@ class Handler(Protocol):
 
     def deactivate(self, p: Processing, *args: Any, **kwargs: Any) -> None: ...
 
+    def before_sampling(self, p: Processing) -> None:
+        """A pass is about to be sampled, maybe with another UNet."""
+        ...
+
 
 class Native(Protocol):
     """A host's own hypernetworks, where they work."""
@@ -105,6 +109,10 @@ class Host(Protocol):
 
     def is_run(self, p: Processing) -> bool:
         """Whether p asks for pictures. Hosts also activate tags on bare objects, to warm up a model."""
+        ...
+
+    def part_of_run(self, p: Processing) -> list[Any] | None:
+        """The tags of a pass that has a p of its own inside another request; None where p is a request."""
         ...
 
     def comment(self, p: Processing, text: str) -> None:

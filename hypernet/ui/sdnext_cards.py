@@ -1,0 +1,78 @@
+"""The Hypernetwork tab of SD.Next, whose pages list dicts and draw them by themselves."""
+
+from __future__ import annotations
+
+import html
+import json
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from hypernet.errors import HypernetError
+from hypernet.library import Entry
+from hypernet.ui.cards import facts, line, summary
+
+if TYPE_CHECKING:
+    from hypernet.session import Session
+
+TITLE = "Hypernetwork"
+"""The host shows no page of another title: this one it still knows."""
+
+
+def make_page(ui_extra_networks: Any, session: Session) -> Any:
+    """ui_extra_networks: the host's module, whose classes a UI reload replaces."""
+    base = ui_extra_networks.ExtraNetworksPage
+
+    class HypernetworkPage(base):  # type: ignore[misc, valid-type]
+        def __init__(self) -> None:
+            super().__init__(TITLE)
+
+        def refresh(self) -> None:
+            session.refresh()
+
+        def list_items(self) -> list[dict[str, Any]]:
+            session.publish()
+            items = [self._item(entry) for entry in session.library.entries()]
+            self.update_all_previews(items)
+            return items
+
+        def allowed_directories_for_previews(self) -> list[str]:
+            return [str(folder) for folder in session.library.folders]
+
+        def create_html(self, item: dict[str, Any], tabname: str) -> Any:
+            """The host writes some of these into the page as they are."""
+            safe = {
+                key: html.escape(item[key]) for key in ("name", "filename", "version", "search_term", "description")
+            }
+            return super().create_html({**item, **safe}, tabname)
+
+        def _item(self, entry: Entry) -> dict[str, Any]:
+            path = str(entry.path)
+            digest = session.library.sha256_if_known(entry)
+            info = self.find_info(path)
+            return {
+                "type": TITLE,
+                "name": entry.name,
+                "alias": entry.path.stem,
+                "filename": path,
+                "hash": digest[:10] if digest else None,
+                "prompt": json.dumps(f" <hypernet:{entry.name}:{_strength(session)}>"),
+                "metadata": json.dumps(facts(entry), indent=4),
+                "mtime": datetime.fromtimestamp(entry.stamp.mtime_ns / 1e9),
+                "size": entry.stamp.size,
+                "version": _base(entry),
+                "info": info,
+                "description": self.find_description(path, info) or line(entry),
+                "tags": {},
+                "search_term": f"{entry.name} {digest or ''} {line(entry)}",
+            }
+
+    return HypernetworkPage()
+
+
+def _base(entry: Entry) -> str:
+    found = summary(entry)
+    return "" if isinstance(found, HypernetError) or found.base == "unknown" else found.base
+
+
+def _strength(session: Session) -> float:
+    return session.settings.strength or float(session.host.option("extra_networks_default_multiplier", 1.0))
