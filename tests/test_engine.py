@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from hypernet import Network
 from hypernet.engine import Engine
+from hypernet.engine.contexts import Contexts
 from hypernet.plan import Plan, make_plan, open_tags
 from hypernet.schedule import Moment
 from hypernet.sites import Site, find_sites
@@ -442,3 +443,16 @@ def test_the_ways_are_explained() -> None:
     engine.attach(unet, plan_of("<hypernet:linear:1:on=cond>", unet))
     assert engine.explain() == {"collapse": 16, "cache": 16}
     engine.detach()
+
+
+def test_inference_mode_compares_the_context_once_for_each_unet_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its tensors can't tell whether they were written to, and every comparison makes the device wait."""
+    compared: list[Tensor] = []
+    equal = Contexts._equal
+    monkeypatch.setattr(Contexts, "_equal", lambda self, x: (compared.append(x), equal(self, x))[1])
+    unet = TinyUNet()
+    with torch.inference_mode():
+        x, context = picture()
+        first, second = run(unet, "<hypernet:relu:1>", moments(2), x, context)
+    assert len(compared) == 2
+    assert torch.equal(first, second)

@@ -62,10 +62,12 @@ class Contexts:
     def begin(self) -> None:
         """A UNet call begins."""
         self._visited = set()
+        if self._seen is not None and self._seen[0].version is None:
+            self._seen = None
 
     def find(self, x: Tensor) -> Context:
         """x: (batch, tokens, width)."""
-        if self._seen is not None and self._seen[0].still(x):
+        if self._seen is not None and _still(self._seen[0], x):
             context = self._seen[1]
         else:
             context = self._equal(x) or self._remember(x)
@@ -86,6 +88,12 @@ class Contexts:
         context = Context(x.detach().clone())  # a copy of our own: the host may write into its tensor
         self._known = [*self._known[1 - _KEPT_CONTEXTS :], context]
         return context
+
+
+def _still(seen: Sample, x: Tensor) -> bool:
+    """Whether x is what this UNet call saw last. An inference tensor can't tell whether it was written to: there the
+    same object counts, since comparing its numbers would make the device wait at every layer."""
+    return seen.tensor is x if seen.version is None else seen.still(x)
 
 
 def _comparable(a: Tensor, b: Tensor) -> bool:
