@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -147,7 +149,7 @@ PLACE = st.builds(
     PART,
     st.sampled_from([".pt", ".safetensors", ".PT", ".pt.pt"]),
 )
-FILES = st.lists(st.tuples(st.sampled_from([ROOT, OTHER_ROOT]), PLACE), max_size=12, unique=True).map(
+FILES = st.lists(st.tuples(st.sampled_from([ROOT, OTHER_ROOT]), PLACE), max_size=6, unique=True).map(
     lambda pairs: [Found(root / place, root, place, Stamp(0, 0, 0)) for root, place in pairs]
 )
 
@@ -171,20 +173,38 @@ def test_a_tag_carries_every_name(found: list[Found]) -> None:
         assert tag.name == name
 
 
-@given(FILES)
-def test_a_place_finds_its_file_unless_it_is_the_name_of_another(found: list[Found]) -> None:
-    names = assign(found)
-    for number, file in enumerate(found):
-        meant = Index(names, [one.relative for one in found]).find(file.relative)
-        assert meant in (number, None) or file.relative.strip() in (names[meant], found[meant].relative)
+def spellings(file: Found, name: str) -> set[str]:
+    """All that a file answers to."""
+    place = unicodedata.normalize("NFC", file.relative)
+    bare = re.sub(r"\.(pt|safetensors)$", "", place, flags=re.IGNORECASE)
+    return {name, place, bare, place.rpartition("/")[2], bare.rpartition("/")[2]}
 
 
-@given(FILES)
-def test_capitals_never_lead_to_a_file_of_another_name(found: list[Found]) -> None:
-    names = assign(found)
-    for number, name in enumerate(names):
-        meant = index(found).find(name.swapcase())
-        assert meant in (number, None) or names[meant] == name.swapcase()
+@st.composite
+def files_and_typed(draw: st.DrawFn) -> tuple[list[Found], str]:
+    """Files, and what one of them answers to, perhaps with other capitals; or anything."""
+    found = draw(FILES.filter(bool))
+    number = draw(st.integers(0, len(found) - 1))
+    typed = draw(st.sampled_from(sorted(spellings(found[number], assign(found)[number]))) | st.text(max_size=9))
+    return found, draw(st.sampled_from([typed, typed.swapcase()])).strip()
+
+
+@given(files_and_typed())
+def test_the_file_that_is_meant_answers_to_what_was_typed(case: tuple[list[Found], str]) -> None:
+    found, typed = case
+    meant = index(found).find(typed)
+    if meant is not None:
+        answers = {spelling.casefold() for spelling in spellings(found[meant], assign(found)[meant])}
+        bare = re.sub(r"\.(pt|safetensors)$", "", typed, flags=re.IGNORECASE)
+        assert typed.casefold() in answers or bare.casefold() in answers
+
+
+@given(files_and_typed())
+def test_other_capitals_never_win_over_an_exact_spelling(case: tuple[list[Found], str]) -> None:
+    found, typed = case
+    exact = [n for n, name in enumerate(assign(found)) if typed in spellings(found[n], name)]
+    meant = index(found).find(typed)
+    assert meant is None or not exact or meant in exact
 
 
 @given(FILES, st.text(max_size=12))

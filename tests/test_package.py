@@ -1,0 +1,79 @@
+"""What `pip install .` promises, and which rooms may know the programs around us."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import hypernet
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "hypernet"
+
+LOADED_BY = """
+import sys
+before = set(sys.modules)
+import {module}
+print(*sorted({{name.partition(".")[0] for name in set(sys.modules) - before}}))
+"""
+
+
+def loaded_by(module: str) -> set[str]:
+    """Top-level packages that an import brings in, besides the standard library."""
+    command = [sys.executable, "-c", LOADED_BY.format(module=module)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    return set(done.stdout.split()) - set(sys.stdlib_module_names)
+
+
+def pyproject() -> str:
+    return (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+
+
+def test_the_package_needs_torch_safetensors_and_numpy_only() -> None:
+    (line,) = re.findall(r"^dependencies = \[(.*)\]$", pyproject(), flags=re.MULTILINE)
+    assert re.findall(r'"([a-z]+)', line) == ["torch", "safetensors", "numpy"]
+
+
+@pytest.mark.parametrize("module", ["hypernet", "hypernet.library", "hypernet.engine", "hypernet.plan"])
+def test_an_import_brings_nothing_that_is_not_installed_with_the_package(module: str) -> None:
+    unwanted = {"diffusers", "transformers", "peft", "accelerate", "PIL", "typer", "rich", "gradio", "huggingface_hub"}
+    assert not loaded_by(module) & unwanted
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    assert f'\nversion = "{hypernet.__version__}"\n' in pyproject()
+
+
+def test_the_types_are_published() -> None:
+    assert (PACKAGE / "py.typed").is_file()
+    assert '"py.typed"' in pyproject()
+
+
+def imports(file: Path) -> Iterator[str]:
+    """Top-level names of all absolute imports in a file, wherever they stand in it."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module.partition(".")[0]
+
+
+def importers(of: str) -> set[str]:
+    """The rooms of the package whose files import it."""
+    files = PACKAGE.rglob("*.py")
+    return {file.relative_to(PACKAGE).parts[0] for file in files if of in imports(file)}
+
+
+def test_only_hosts_knows_a_webui() -> None:
+    assert importers("modules") <= {"hosts"}
+
+
+@pytest.mark.parametrize("library", ["diffusers", "transformers"])
+def test_only_hosts_app_and_the_command_line_know_diffusers(library: str) -> None:
+    assert importers(library) <= {"hosts", "app", "cli"}
