@@ -27,7 +27,7 @@ SAMPLERS: Mapping[str, tuple[str, Mapping[str, Any]]] = MappingProxyType(
 """Name -> diffusers' class, and what to change in the settings of the model's own."""
 
 
-def sampler(name: str) -> str:
+def sampler_name(name: str) -> str:
     """The name as it is spelled above; capitals don't count. Raises HypernetError."""
     for known in SAMPLERS:
         if known.lower() == name.strip().lower():
@@ -39,7 +39,7 @@ def set_sampler(pipe: Any, name: str) -> None:
     """Gives a pipeline another scheduler with the settings of its model."""
     import diffusers
 
-    cls, changes = SAMPLERS[sampler(name)]
+    cls, changes = SAMPLERS[sampler_name(name)]
     pipe.scheduler = getattr(diffusers, cls).from_config(pipe.scheduler.config, **changes)
 
 

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import typer
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 from typer.core import TyperGroup
 
 from hypernet.errors import HypernetError
 
-out = Console(highlight=False, soft_wrap=True)
+_WIDE = 1000  # columns in a pipe or a file, where nothing may be cut off
+out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _WIDE)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 _OUR_EXTRAS = ("diffusers", "transformers", "PIL", "accelerate")
@@ -28,10 +30,11 @@ def clean(text: object) -> str:
 
 
 def table(*columns: str, rows: Iterable[tuple[object, ...]]) -> Table:
-    """A plain table; no cell is read as markup. Columns that begin with `>` are right-aligned."""
-    made = Table(box=None, pad_edge=False, header_style="bold")
+    """A plain table; no cell is read as markup or cut off. Columns that begin with `>` are right-aligned."""
+    made = Table(box=None, pad_edge=False, header_style="bold", show_header=any(columns))
     for column in columns:
-        made.add_column(column.removeprefix(">"), justify="right" if column.startswith(">") else "left")
+        side: JustifyMethod = "right" if column.startswith(">") else "left"
+        made.add_column(column.removeprefix(">"), justify=side, overflow="fold")
     for row in rows:
         made.add_row(*(Text(clean(cell)) for cell in row))
     return made
@@ -54,8 +57,8 @@ def fail(text: str) -> typer.Exit:
 
 @contextmanager
 def waiting(text: str) -> Iterator[None]:
-    """A spinner while something takes its time."""
-    with err.status(Text(clean(text))):
+    """A spinner while something takes its time; nothing where nobody watches."""
+    with err.status(Text(clean(text))) if err.is_terminal else nullcontext():
         yield
 
 

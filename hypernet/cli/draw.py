@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from hypernet.app.samplers import SAMPLERS
+from hypernet.app.samplers import SAMPLERS, sampler_name
 from hypernet.cli.console import clean, err, out, waiting
 from hypernet.cli.files import DEMO_FOLDER, Folders, folders_or_usual
 from hypernet.errors import HypernetError
@@ -39,6 +39,13 @@ def _sampler_names(incomplete: str) -> list[str]:
     return [name for name in SAMPLERS if name.lower().startswith(incomplete.lower())]
 
 
+def _known_sampler(text: str | None) -> str | None:
+    try:
+        return None if text is None else sampler_name(text)
+    except HypernetError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
 def _read_size(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
@@ -63,7 +70,12 @@ def generate(
     seed: Annotated[int | None, typer.Option(min=-1, max=2**32 - 1, help="Seed; -1 takes a random one.")] = None,
     size: Annotated[str | None, typer.Option(metavar="WxH", help="Pixels. [default: the model's]")] = None,
     sampler: Annotated[
-        str | None, typer.Option(help="Euler a, DPM++ 2M, ... [default: the model's]", autocompletion=_sampler_names)
+        str | None,
+        typer.Option(
+            help="Euler a, DPM++ 2M, ... [default: the model's]",
+            callback=_known_sampler,
+            autocompletion=_sampler_names,
+        ),
     ] = None,
     batch: Annotated[int, typer.Option(min=1, max=1000, help="How many pictures, with the seeds that follow.")] = 1,
 ) -> None:
@@ -114,7 +126,7 @@ def _target(output: Path | None, seed: int, index: int, batch: int) -> Path:
 def progress(text: str, total: int) -> Iterator[Callable[[], None]]:
     """A bar on stderr; what it gives is called after each step."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=err, transient=True) as progress:
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
         task = progress.add_task(text, total=total)
         yield lambda: progress.advance(task)
 

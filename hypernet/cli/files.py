@@ -125,8 +125,8 @@ def _training(metadata: Metadata) -> Iterator[tuple[str, object]]:
         value = getattr(metadata, name)
         if value is not None:
             yield name.replace("_", " "), value
-    if metadata.dropout_structure:
-        yield "dropout", " → ".join(f"{chance:g}" for chance in metadata.dropout_structure)
+    if any(metadata.dropout_structure or ()):
+        yield "dropout", " → ".join(f"{chance:g}" for chance in metadata.dropout_structure or ())
     elif metadata.use_dropout:
         yield "dropout", "yes"
 
@@ -169,6 +169,8 @@ def convert(
     """
     if half and full:
         raise typer.BadParameter("choose one of --half and --full")
+    if target.exists() and not force:
+        raise HypernetError(f"{target} is there already: choose another name, or replace it with --force.")
     import torch
 
     from hypernet.files import load, save
