@@ -107,8 +107,11 @@ class Session:
         if tags is not None:
             self.activate(p, tags)
             return
-        logging.getLogger("hypernet").setLevel(self.settings.log_level)
+        settings = self.settings
+        logging.getLogger("hypernet").setLevel(settings.log_level)
         self._detach()
+        if not settings.native:
+            self._clear_native()
         setattr(p, _NOTED, {})
 
     def activate(self, p: Processing, params_list: list[Any], *args: Any, **kwargs: Any) -> None:
@@ -174,9 +177,10 @@ class Session:
             native.activate(p, params_list)
             return
         self.publish()
-        self._silence(p, bool(params_list))
+        self._clear_native()
         tags = self._tags(p, params_list)
         if tags:
+            self._warn_of_others(p)
             self._start(p, tags, settings)
         elif not self._adds(p):
             infotext.forget(p)
@@ -272,16 +276,16 @@ class Session:
         if self._engine is not None:
             self._engine.detach()
 
-    def _silence(self, p: Processing, ours: bool) -> None:
+    def _clear_native(self) -> None:
+        """Ends what the host's own engine was asked for while a setting preferred it."""
+        if self.host.native is not None and self._native_ran:
+            self.host.native.clear()
+        self._native_ran = False
+
+    def _warn_of_others(self, p: Processing) -> None:
         """The host's own list is empty while we are at work; what another extension puts there, it may have its way."""
-        native = self.host.native
-        if native is None:
-            return
-        if self._native_ran:
-            self._native_ran = False
-            native.clear()
-        others = native.loaded()
-        if others and ours:
+        others = self.host.native.loaded() if self.host.native is not None else ()
+        if others:
             names = ", ".join(others)
             self._note(p, [f"Another extension applies hypernetworks of its own beside the prompt's: {names}."])
 

@@ -1,0 +1,39 @@
+"""The hosts that tests run against: a fake in this process, and a real one where its folder is given."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.hosts import nets
+from tests.hosts.fake_host import fake_host
+
+
+@pytest.fixture(scope="session", params=["fake", "real"])
+def host(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A running host with the extension and the networks of `nets` in a folder of its own."""
+    if request.param == "fake":
+        with fake_host(tmp_path_factory.mktemp("fake")) as fake:
+            nets.write(fake.folder, fake.state()["widths"])
+            yield fake
+        return
+    root = os.environ.get("HYPERNET_A1111")
+    if not root:
+        pytest.skip("HYPERNET_A1111 names no folder of AUTOMATIC1111's WebUI")
+    from tests.hosts.real import running
+
+    with running(Path(root)) as real:
+        nets.write(real.folder, real.state()["widths"])
+        real.call("/hypernet/v1/refresh", {})
+        yield real
+
+
+@pytest.fixture(autouse=True)
+def _as_before(request: pytest.FixtureRequest) -> Iterator[None]:
+    yield
+    if "host" in request.fixturenames:
+        request.getfixturevalue("host").fail("")

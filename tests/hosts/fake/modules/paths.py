@@ -1,0 +1,1 @@
+models_path = data_path = script_path = ""

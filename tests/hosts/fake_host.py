@@ -1,0 +1,189 @@
+"""The fake A1111 in this process, behind the same face as a real one."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import sys
+import urllib.error
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import parse_qsl, unquote
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from tests.hosts.real import PROBE, REPOSITORY, Picture
+from tests.unets import Attention, Block, TinyUNet
+
+FAKE = Path(__file__).parent / "fake"
+SCRIPTS = (
+    FAKE / "scripts" / "xyz_grid.py",
+    REPOSITORY / "scripts" / "hypernetworks.py",
+    PROBE / "scripts" / "hypernet_probe.py",
+)
+
+
+class FakeHost:
+    reloads = 10
+
+    def __init__(self, folder: Path) -> None:
+        from modules import paths, shared
+
+        paths.models_path = paths.data_path = str(folder)
+        self.folder = folder / "hypernetworks"
+        self.folder.mkdir()
+        shared.cmd_opts.hypernetwork_dir = str(self.folder)
+        shared.models = {name: _model(seed) for seed, name in enumerate(("first", "second"))}
+        shared.sd_model = shared.models["first"]
+        self.console = io.StringIO()
+        self.start()
+
+    def start(self) -> None:
+        """The order in which the host brings its parts up, at the start and when its UI reloads."""
+        from modules import extra_networks, script_callbacks, scripts, shared, ui_extra_networks
+
+        scripts.load_scripts(SCRIPTS)
+        shared.reload_hypernetworks()
+        ui_extra_networks.extra_pages[:] = [ui_extra_networks.ExtraNetworksPage("Hypernetworks")]
+        extra_networks.initialize()
+        script_callbacks.call("before_ui")
+        self.app = _App()
+        self.app.add_api_route("/sdapi/v1/options", lambda: dict(shared.opts.data))
+        self.app.add_api_route("/sdapi/v1/hypernetworks", _native_list)
+        script_callbacks.call("app_started", None, self.app)
+
+    def call(self, path: str, body: Any = None, method: str | None = None) -> Any:
+        return json.loads(json.dumps(self.app.call(path, body)))
+
+    def draw(self, prompt: str, mode: str = "txt2img", options: dict[str, Any] | None = None, **more: Any) -> Picture:
+        from modules import processing
+
+        p = processing.Processing(prompt=prompt, override_settings=options or {}, **more)
+        try:
+            with contextlib.closing(p), contextlib.redirect_stderr(self.console):
+                made = processing.process_images(p)
+        except Exception as error:
+            raise urllib.error.HTTPError("", 500, str(error), None, None) from error  # type: ignore[arg-type]
+        return Picture(np.stack(made.images), made.infotexts[0], made.comments)
+
+    def set(self, values: dict[str, Any]) -> None:
+        from modules import shared
+
+        shared.opts.data.update(values)
+
+    def state(self) -> dict[str, Any]:
+        return self.call("/probe/state")
+
+    def fail(self, where: str) -> None:
+        self.call(f"/probe/fail?where={where}", {})
+
+    def reload(self) -> None:
+        from modules import script_callbacks
+
+        script_callbacks.call("script_unloaded")
+        self.start()
+
+    def paste(self, text: str) -> dict[str, Any]:
+        return self.call("/probe/paste", {"text": text})
+
+    def cards(self) -> str:
+        return self.call("/probe/cards")["html"]
+
+    def only_real(self) -> None:
+        pytest.skip("only the real host has several of these")
+
+    def png(self, size: tuple[int, int]) -> str:
+        return "any"
+
+    def second_model(self) -> str:
+        return "second"
+
+    @contextmanager
+    def lora(self, name: str) -> Iterator[None]:
+        pytest.skip("only the real host has LoRA")
+        yield
+
+    def tracebacks(self) -> str:
+        _, *after = self.console.getvalue().split("Traceback")
+        return "".join(after)
+
+
+@contextmanager
+def fake_host(folder: Path) -> Iterator[FakeHost]:
+    """Its `modules` are there, and the session is new, as long as this lasts."""
+    before = {name: module for name, module in sys.modules.items() if name.split(".")[0] in ("modules", "hypernet")}
+    more = [str(FAKE), *([str(FAKE / "stubs")] if not find_spec("gradio") or not find_spec("fastapi") else [])]
+    sys.path[:0] = more
+    import hypernet.session
+
+    session, hypernet.session._session = hypernet.session._session, None
+    try:
+        yield FakeHost(folder)
+    finally:
+        hypernet.session.the_session().close()
+        hypernet.session._session = session
+        sys.path[:] = [path for path in sys.path if path not in more]
+        for name in list(sys.modules):
+            if name.split(".")[0] == "modules" and name not in before:
+                del sys.modules[name]
+
+
+class _App:
+    """What is asked of FastAPI."""
+
+    def __init__(self) -> None:
+        self.routes: list[Any] = []
+
+    def add_api_route(self, path: str, endpoint: Any, methods: Any = (), dependencies: Any = ()) -> None:
+        self.routes.append(SimpleNamespace(path=path, endpoint=endpoint, dependencies=dependencies))
+
+    def call(self, address: str, body: Any) -> Any:
+        path, _, query = address.partition("?")
+        arguments: dict[str, Any] = dict(parse_qsl(query, keep_blank_values=True))
+        for route in self.routes:
+            stem, _, name = route.path.partition("{")
+            if name and path.startswith(stem):
+                arguments[name.partition(":")[0]] = unquote(path[len(stem) :])
+            elif route.path != path:
+                continue
+            try:
+                return route.endpoint({"text": body["text"]}) if body else route.endpoint(**arguments)
+            except Exception as error:
+                code = getattr(error, "status_code", 500)
+                raise urllib.error.HTTPError(address, code, str(error), None, None) from error  # type: ignore[arg-type]
+        raise urllib.error.HTTPError(address, 404, "not found", None, None)  # type: ignore[arg-type]
+
+
+def _native_list() -> list[dict[str, str]]:
+    from modules import shared
+
+    return [{"name": name, "path": path} for name, path in shared.hypernetworks.items()]
+
+
+class _Attention(Attention):
+    """Asks the native engine, as A1111's does."""
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        from modules.hypernetworks import hypernetwork
+
+        k, v = hypernetwork.apply(x if context is None else context)
+        q, k, v = self.to_q(x), self.to_k(k), self.to_v(v)
+        return torch.softmax(q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5, -1) @ v
+
+
+def _model(seed: int) -> Any:
+    """A checkpoint for text of SD1's width."""
+    unet = TinyUNet(seed)
+    for block in unet.modules():
+        if isinstance(block, Block):
+            width = block.attn1.to_q.in_features
+            block.attn1, block.attn2 = _Attention(width, None), _Attention(width, 768)
+    return SimpleNamespace(model=SimpleNamespace(diffusion_model=unet.eval()))

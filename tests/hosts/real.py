@@ -1,0 +1,200 @@
+"""A real WebUI of A1111's dialect as a subprocess, spoken to over its API."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+import shlex
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.hosts import nets
+
+REPOSITORY = Path(__file__).parents[2]
+PROBE = Path(__file__).parent / "probe"
+ARGUMENTS = (
+    "--skip-prepare-environment --skip-torch-cuda-test --skip-python-version-check --skip-version-check --api "
+    "--use-cpu all --no-half --no-half-vae --no-download-sd-model --disable-console-progressbars "
+    "--server-name 127.0.0.1"
+)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What a request gave. pixels: (pictures, height, width, 3), uint8."""
+
+    pixels: np.ndarray
+    infotext: str
+    comments: str
+
+
+class RealHost:
+    """A running host. Its folder of hypernetworks is `folder`."""
+
+    reloads = int(os.environ.get("HYPERNET_RELOADS", "2"))
+
+    def __init__(self, root: Path, port: int, folder: Path, log: Path) -> None:
+        self.root, self.port, self.folder, self.log = root, port, folder, log
+
+    def call(self, path: str, body: Any = None, method: str | None = None, timeout: float = 900) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}{path}",
+            data,
+            {"Content-Type": "application/json"},
+            method=method or ("GET" if body is None else "POST"),
+        )
+        with urllib.request.urlopen(request, timeout=timeout) as answer:
+            return json.load(answer)
+
+    def draw(self, prompt: str, mode: str = "txt2img", options: dict[str, Any] | None = None, **more: Any) -> Picture:
+        """One request; options: settings for it alone."""
+        body = {
+            "prompt": prompt,
+            "negative_prompt": "dull",
+            "seed": 1,
+            "steps": 2,
+            "width": 64,
+            "height": 64,
+            "cfg_scale": 5.0,
+            "sampler_name": "Euler",
+            "override_settings": options or {},
+            "do_not_save_samples": True,
+            "do_not_save_grid": True,
+            **more,
+        }
+        answer = self.call(f"/sdapi/v1/{mode}", body)
+        info = json.loads(answer["info"])
+        count = body.get("batch_size", 1) * body.get("n_iter", 1)
+        pixels = [np.asarray(Image.open(io.BytesIO(base64.b64decode(i))).convert("RGB")) for i in answer["images"]]
+        return Picture(np.stack(pixels[-count:]), info["infotexts"][-count], info.get("comments") or "")
+
+    def set(self, values: dict[str, Any]) -> None:
+        self.call("/sdapi/v1/options", values)
+
+    def state(self) -> dict[str, Any]:
+        return self.call("/probe/state")
+
+    def fail(self, where: str) -> None:
+        self.call(f"/probe/fail?where={where}", {}, "POST")
+
+    def reload(self) -> None:
+        self.call("/probe/reload", {}, "POST")
+        time.sleep(8)
+        _wait(self, time.time() + 300)
+
+    def paste(self, text: str) -> dict[str, Any]:
+        return self.call("/probe/paste", {"text": text})
+
+    def only_real(self) -> None:
+        """This test asks for what a fake hasn't."""
+
+    def png(self, size: tuple[int, int]) -> str:
+        """A picture to start from, base64."""
+        stream = io.BytesIO()
+        noise = np.random.default_rng(0).integers(0, 255, (*size, 3), dtype=np.uint8)
+        Image.fromarray(noise).resize(size).save(stream, "PNG")
+        return base64.b64encode(stream.getvalue()).decode()
+
+    def second_model(self) -> str:
+        models = [model["title"] for model in self.call("/sdapi/v1/sd-models")]
+        now = self.call("/sdapi/v1/options")["sd_model_checkpoint"]
+        others = [title for title in models if title != now and title.split("-")[0].rstrip("2") == now.split("-")[0]]
+        if not others:
+            pytest.skip("the host has no second checkpoint named like the first")
+        return str(others[0])
+
+    @contextmanager
+    def lora(self, name: str) -> Iterator[None]:
+        """A LoRA on the K and V of every cross- and self-attention."""
+        file = self.root / "models" / "Lora" / f"{name}.safetensors"
+        nets.write_lora(file, self.state()["shapes"])
+        self.call("/sdapi/v1/refresh-loras", {})
+        try:
+            yield
+        finally:
+            file.unlink()
+            self.call("/sdapi/v1/refresh-loras", {})
+
+    def tracebacks(self) -> str:
+        """The console from each traceback on."""
+        text = self.log.read_text(errors="replace")
+        return "\n".join(part[:3000] for part in text.split("Traceback (most recent call last)")[1:])
+
+    def cards(self) -> str:
+        return self.call("/probe/cards")["html"]
+
+
+@contextmanager
+def running(root: Path, *more: str) -> Iterator[RealHost]:
+    """root: the folder of the host. more: arguments for it."""
+    if given := os.environ.get("HYPERNET_A1111_PORT"):  # one that runs already, while tests are being written
+        folder = root / "models" / "hypernetworks" / "hypernet-tests"
+        folder.mkdir(parents=True, exist_ok=True)
+        yield RealHost(root, int(given), folder, Path(os.environ["HYPERNET_A1111_LOG"]))
+        return
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    links = {root / "extensions" / "hypernet": REPOSITORY, root / "extensions" / "hypernet-probe": PROBE}
+    folder = root / "models" / "hypernetworks" / "hypernet-tests"
+    folder.mkdir(parents=True, exist_ok=True)
+    made = [link for link in links if not link.exists()]
+    for link in made:
+        link.symlink_to(links[link], target_is_directory=True)
+    log = Path(os.environ.get("HYPERNET_A1111_LOG", folder / "host.log"))
+    arguments = [*shlex.split(ARGUMENTS), *shlex.split(os.environ.get("HYPERNET_A1111_ARGS", "")), *more]
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [python(root), "launch.py", *arguments, "--port", str(port)],
+            cwd=root,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    host = RealHost(root, port, folder, log)
+    try:
+        _wait(host, time.time() + 600, process)
+        host.draw("warm")  # loads the model
+        yield host
+    finally:
+        process.terminate()
+        process.wait(60)
+        for link in made:
+            link.unlink()
+        for file in folder.iterdir():
+            file.unlink()
+        folder.rmdir()
+
+
+def python(root: Path) -> str:
+    given = os.environ.get("HYPERNET_A1111_PYTHON")
+    beside = [root / "venv", root.parent / f"venv-{root.name}"]
+    found = [venv / "bin" / "python" for venv in beside if (venv / "bin" / "python").exists()]
+    return given or str(found[0])
+
+
+def _wait(host: RealHost, until: float, process: subprocess.Popen[bytes] | None = None) -> None:
+    while time.time() < until:
+        if process is not None and process.poll() is not None:
+            raise RuntimeError(f"the host ended:\n{host.log.read_text()[-3000:]}")
+        try:
+            host.state()
+            return
+        except (OSError, ValueError):  # not there yet, or not ready
+            time.sleep(1)
+    raise TimeoutError(f"the host did not start:\n{host.log.read_text()[-3000:]}")

@@ -1,0 +1,377 @@
+"""The extension in a WebUI of A1111's dialect: what is drawn, what is said, and what is left behind.
+
+`HYPERNET_A1111` names a folder with the real one. Its own engine is the reference, asked for picture by picture.
+"""
+
+from __future__ import annotations
+
+import shutil
+import urllib.error
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+
+NATIVE = {"hypernet_native": True}
+
+
+def same_as_native(host: Any, prompt: str, options: dict[str, Any] | None = None, **request: Any) -> None:
+    """At most one grey level, and hardly anywhere; and both are another picture than without the tags."""
+    options = options or {}
+    ours = host.draw(prompt, options=options, **request)
+    native = host.draw(prompt, options={**options, **NATIVE}, **request)
+    difference = np.abs(ours.pixels.astype(int) - native.pixels.astype(int))
+    print(f"max {difference.max()}, mean {difference.mean():.6f}: {prompt} {request} {options}")
+    assert difference.max() <= 1
+    assert difference.mean() < 1e-3
+    assert not same(ours, host.draw("a cat", options=options, **request))
+
+
+def same(one: Any, other: Any) -> bool:
+    return np.array_equal(one.pixels, other.pixels)
+
+
+@contextmanager
+def settings(host: Any, **values: Any) -> Iterator[None]:
+    before = {key: host.call("/sdapi/v1/options").get(key) for key in values}
+    host.set(values)
+    try:
+        yield
+    finally:
+        host.set(before)
+
+
+@pytest.fixture(scope="module")
+def plain(host: Any) -> Any:
+    return host.draw("a cat")
+
+
+# The picture
+
+PROMPTS = [
+    "a cat <hypernet:t-linear:0.7>",
+    "a cat <hypernet:t-norm:0.7>",
+    "a cat <hypernet:t-swish:1>",
+    "a cat <hypernet:t-text>",
+    "a cat <hypernet:t-linear:-0.5>",
+    "a cat <hypernet:t-linear:0.6><hypernet:t-norm:0.6>",
+    "a cat <hypernet:t-norm:0.6><hypernet:t-linear:0.6>",
+]
+
+
+@pytest.mark.parametrize("prompt", PROMPTS)
+def test_a_picture_is_the_one_that_the_native_engine_draws(host: Any, prompt: str) -> None:
+    same_as_native(host, prompt)
+
+
+BOTH = "a cat <hypernet:t-linear:0.4><hypernet:t-swish:0.4>"
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {"batch_size": 2, "n_iter": 2},
+        {"sampler_name": "Heun"},
+        {"sampler_name": "DDIM"},
+        {"cfg_scale": 1.0},
+        {"negative_prompt": "dull " * 90},
+    ],
+    ids=["batches", "two calls a step", "ddim", "cfg 1", "long negative prompt"],
+)
+def test_every_kind_of_request_gives_the_native_picture(host: Any, request_: dict[str, Any]) -> None:
+    same_as_native(host, BOTH, **request_)
+
+
+def test_prompts_joined_by_and_give_the_native_picture(host: Any) -> None:
+    same_as_native(host, f"a cat AND a dog :0.5 {BOTH}")
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_halves_of_a_batch_drawn_apart_give_the_native_picture(host: Any, together: bool) -> None:
+    same_as_native(host, f"a cat AND a dog {BOTH}", {"batch_cond_uncond": together}, batch_size=2)
+
+
+HIRES = {"enable_hr": True, "hr_scale": 2, "hr_upscaler": "Latent", "denoising_strength": 0.7}
+
+
+def test_the_hires_pass_gives_the_native_picture(host: Any) -> None:
+    same_as_native(host, BOTH, **HIRES)
+
+
+def test_a_hires_prompt_of_its_own_gives_the_native_picture(host: Any) -> None:
+    same_as_native(host, BOTH, **HIRES, hr_prompt="a cat <hypernet:t-norm:0.6>")
+    same_as_native(host, BOTH, **HIRES, hr_prompt="a cat")
+
+
+def test_img2img_gives_the_native_picture(host: Any) -> None:
+    same_as_native(host, BOTH, mode="img2img", init_images=[host.png((64, 64))], denoising_strength=0.7, steps=4)
+
+
+def test_token_merging_changes_nothing(host: Any) -> None:
+    same_as_native(host, BOTH, {"token_merging_ratio": 0.5})
+
+
+def test_hypertile_changes_nothing(host: Any) -> None:
+    options = {"hypertile_enable_unet": True, "hypertile_max_tile_unet": 64, "hypertile_max_depth_unet": 3}
+    same_as_native(host, BOTH, options, width=256, height=256)
+
+
+@pytest.mark.parametrize(
+    "name", ["Doggettx", "sub-quadratic", "sdp - scaled dot product", "InvokeAI", "V1 - original v1", "None"]
+)
+def test_every_cross_attention_optimisation_gives_the_native_picture(host: Any, name: str) -> None:
+    host.only_real()
+    with settings(host, cross_attention_optimization=name):
+        same_as_native(host, BOTH)
+
+
+def test_a_lora_beside_it_gives_the_native_picture(host: Any) -> None:
+    with host.lora("t-lora"):
+        same_as_native(host, f"{BOTH}<lora:t-lora:1>")
+        same_as_native(host, f"<lora:t-lora:0.5>{BOTH}")  # the weights change under what was folded
+        same_as_native(host, f"<lora:t-lora:0.5>{BOTH}", {"lora_functional": True})
+        same_as_native(host, BOTH)
+
+
+def test_the_network_survives_the_switch_to_a_refiner(host: Any) -> None:
+    refiner = {"refiner_checkpoint": host.second_model(), "refiner_switch_at": 0.5, "steps": 4}
+    alone = host.draw("a cat", **refiner)
+    with settings(host, sd_checkpoints_limit=2):
+        host.draw("a cat", **refiner)
+        same_as_native(host, BOTH, **refiner)  # with both in memory: the host's own loses it while it loads one
+        kept = host.draw(BOTH, **refiner)
+    loaded = host.draw(BOTH, **refiner)
+    assert same(kept, loaded)
+    assert not same(loaded, alone)
+    assert host.state()["hooks"] == 0
+
+
+# What a tag can ask for beyond the native engine
+
+
+def test_the_same_network_twice_is_two_applications_whatever_ran_before(host: Any) -> None:
+    twice = "a cat <hypernet:t-swish:0.7><hypernet:t-swish:0.2>"
+    first = host.draw(twice)
+    host.draw("a cat <hypernet:t-swish:0.2>")
+    assert same(first, host.draw(twice))
+    assert not same(first, host.draw("a cat <hypernet:t-swish:0.7>"))
+
+
+def test_a_network_that_stops_before_it_starts_does_nothing(host: Any, plain: Any) -> None:
+    assert same(host.draw("a cat <hypernet:t-swish:1:stop=0>"), plain)
+
+
+def test_a_network_that_starts_late_leaves_the_first_step_alone(host: Any, plain: Any) -> None:
+    late = host.draw("a cat <hypernet:t-swish:1:start=1>")
+    assert not same(late, plain)
+    assert not same(late, host.draw("a cat <hypernet:t-swish:1>"))
+
+
+def test_the_halves_of_the_batch_make_up_the_whole(host: Any) -> None:
+    halves = host.draw("a cat <hypernet:t-swish:1:on=cond><hypernet:t-swish:1:on=uncond>")
+    assert np.abs(halves.pixels.astype(int) - host.draw("a cat <hypernet:t-swish:1>").pixels.astype(int)).max() <= 1
+
+
+@pytest.mark.parametrize("half", ["cond", "uncond"])
+def test_a_half_of_the_batch_is_found_where_the_host_draws_halves_apart(host: Any, half: str) -> None:
+    prompt = f"a cat AND a dog <hypernet:t-swish:1:on={half}>"
+    apart = host.draw(prompt, options={"batch_cond_uncond": False})
+    assert np.abs(apart.pixels.astype(int) - host.draw(prompt).pixels.astype(int)).max() <= 1
+    assert not same(apart, host.draw("a cat AND a dog"))
+
+
+def test_the_hires_pass_has_a_strength_of_its_own(host: Any) -> None:
+    same_as_none = host.draw("a cat <hypernet:t-swish:1:hr=0>", **HIRES)
+    assert same(same_as_none, host.draw("a cat <hypernet:t-swish:1>", **HIRES, hr_prompt="a cat"))
+
+
+def test_files_that_the_native_engine_refuses_are_used(host: Any, plain: Any) -> None:
+    assert not same(host.draw("a cat <hypernet:t-safe:1>"), plain)
+
+
+# The next picture is what a fresh start would give
+
+
+def clean(host: Any, plain: Any) -> None:
+    assert host.state()["hooks"] == 0
+    assert same(host.draw("a cat"), plain)
+    assert host.state()["native"] == 0
+
+
+@pytest.mark.parametrize("options", [{}, NATIVE], ids=["ours", "native"])
+def test_nothing_is_left_after_a_picture(host: Any, plain: Any, options: dict[str, Any]) -> None:
+    host.draw(BOTH, options=options)
+    clean(host, plain)
+
+
+def test_nothing_is_left_after_an_interrupt(host: Any, plain: Any) -> None:
+    host.fail("interrupt")
+    host.draw(BOTH)
+    assert host.state()["hooks"] == 0
+    host.fail("")
+    clean(host, plain)
+
+
+def test_nothing_is_left_after_an_exception_in_sampling(host: Any, plain: Any) -> None:
+    host.fail("sampling")
+    with pytest.raises(urllib.error.HTTPError):
+        host.draw(BOTH)
+    assert host.state()["hooks"] == 0
+    host.fail("")
+    clean(host, plain)
+
+
+def test_a_request_without_extra_networks_has_none(host: Any, plain: Any) -> None:
+    host.fail("sampling")
+    with pytest.raises(urllib.error.HTTPError):
+        host.draw(BOTH)
+    host.fail("disable")
+    assert same(host.draw("a cat"), plain)
+
+
+def test_a_renamed_file_is_not_served_from_the_cache_of_another(host: Any) -> None:
+    one, other = host.folder / "t-one.pt", host.folder / "t-other.pt"
+    shutil.copy(host.folder / "t-linear.pt", one)
+    shutil.copy(host.folder / "t-swish.pt", other)
+    linear, swish = host.draw("a cat <hypernet:t-one:1>"), host.draw("a cat <hypernet:t-other:1>")
+    one.rename(host.folder / "t-third.pt")
+    other.rename(one)
+    try:
+        assert same(host.draw("a cat <hypernet:t-one:1>"), swish)
+        assert same(host.draw("a cat <hypernet:t-third:1>"), linear)
+    finally:
+        one.unlink()
+        (host.folder / "t-third.pt").unlink()
+
+
+def test_a_file_replaced_on_disk_is_read_again(host: Any) -> None:
+    file = host.folder / "t-changing.pt"
+    shutil.copy(host.folder / "t-linear.pt", file)
+    before = host.draw("a cat <hypernet:t-changing:1>")
+    shutil.copy(host.folder / "t-swish.pt", host.folder / "t-changing.tmp")
+    (host.folder / "t-changing.tmp").replace(file)
+    after = host.draw("a cat <hypernet:t-changing:1>")
+    file.unlink()
+    assert not same(before, after)
+    assert same(after, host.draw("a cat <hypernet:t-swish:1>"))
+    assert read_hash(before) != read_hash(after)
+
+
+def read_hash(picture: Any) -> str:
+    return picture.infotext.partition("Hypernet hashes: ")[2].split('"')[1].partition(": ")[2]
+
+
+# What is said
+
+
+@pytest.mark.parametrize(
+    ("tag", "reason"),
+    [
+        ("<hypernet:t-nosuch:1>", "There is no hypernetwork “t-nosuch”"),
+        ("<hypernet:t-broken:1>", "t-broken.pt: "),
+        ("<hypernet:t-sdxl:1>", "it was made for"),
+        ("<hypernet:t-linear:1:frobnicate=2>", "there is no option “frobnicate”"),
+        ("<hypernet:t-linear:0,7>", "is not a number"),
+        ("<hypernet:t-linear:nan>", "is not a number"),
+        ("<hypernet:t-linear:1:lbw=1,2,3>", "lbw has 3 numbers"),
+    ],
+)
+def test_one_tag_that_fails_is_told_once_and_the_others_work(host: Any, tag: str, reason: str) -> None:
+    picture = host.draw(f"a cat {tag}<hypernet:t-swish:0.5>", n_iter=2)
+    assert picture.comments.count(reason) == 1
+    assert len(picture.comments.strip().splitlines()) == 1
+    assert same(picture, host.draw("a cat <hypernet:t-swish:0.5>", n_iter=2))
+
+
+def test_a_picture_without_trouble_has_no_comment(host: Any) -> None:
+    assert host.draw(BOTH).comments == ""
+
+
+# Infotext
+
+
+def test_the_hash_of_each_network_is_in_the_infotext(host: Any) -> None:
+    digest = host.call("/hypernet/v1/networks/t-linear")["sha256"]
+    assert (
+        f'Hypernet hashes: "t-linear: {digest[:10]}, t-text:'
+        in host.draw("a cat <hypernet:t-linear:0.5><hypernet:t-text:0.2>").infotext
+    )
+    assert "Hypernet" not in host.draw("a cat").infotext
+
+
+def test_a_pasted_picture_finds_a_renamed_file(host: Any) -> None:
+    text = host.draw("a cat <hypernet:t-linear:0.5:k=0.5>").infotext
+    pasted = host.paste(text.replace("t-linear", "t-before-renaming"))
+    assert pasted["Prompt"] == "a cat <hypernet:t-linear:0.5:k=0.5>"
+
+
+def test_a_pasted_picture_keeps_the_name_of_a_file_that_is_not_here(host: Any) -> None:
+    text = 'a cat <hypernet:t-gone:1>\nSteps: 2, Seed: 1, Size: 64x64, Hypernet hashes: "t-gone: 0123456789"'
+    assert host.paste(text)["Prompt"] == "a cat <hypernet:t-gone:1>"
+
+
+def test_the_keys_of_the_first_versions_are_read(host: Any) -> None:
+    text = "a cat\nSteps: 2, Seed: 1, Size: 64x64, Hypernet: t-linear, Hypernet strength: 0.4"
+    assert host.paste(text)["Prompt"] == "a cat<hypernet:t-linear:0.4>"
+
+
+# The rest of the host
+
+
+def test_the_setting_that_adds_a_network_to_every_prompt_ends_with_its_request(host: Any, plain: Any) -> None:
+    added = host.draw("a cat", options={"sd_hypernetwork": "t-linear"})
+    assert same(added, host.draw("a cat<hypernet:t-linear:1>"))
+    assert "<hypernet:t-linear:1.0>" in added.infotext
+    assert host.state()["sd_hypernetwork"] == "None"
+    assert same(host.draw("a cat"), plain)
+
+
+def test_every_file_is_published_to_the_host(host: Any) -> None:
+    published = host.state()["published"]
+    assert published["t-safe"] == str(host.folder / "t-safe.safetensors")
+    assert {"name": "t-linear", "path": published["t-linear"]} in host.call("/sdapi/v1/hypernetworks")
+
+
+def test_a_new_file_is_found_without_a_refresh(host: Any) -> None:
+    file = host.folder / "t-new.pt"
+    shutil.copy(host.folder / "t-swish.pt", file)
+    try:
+        assert same(host.draw("a cat <hypernet:t-new:1>"), host.draw("a cat <hypernet:t-swish:1>"))
+        assert 'data-name="t-new"' in host.cards()
+    finally:
+        file.unlink()
+
+
+def test_a_card_tells_what_its_file_is(host: Any) -> None:
+    cards = host.cards()
+    assert "1, 0.5, 1 relu norm · 200 steps" in cards
+    assert "can&#x27;t be used" in cards
+    assert 'data-name="t-safe"' in cards
+
+
+def test_the_api_lists_describes_and_refreshes(host: Any) -> None:
+    listed = {network["name"]: network for network in host.call("/hypernet/v1/refresh", {})}
+    assert listed["t-norm"]["metadata"]["layer norm"] is True
+    assert "problem" in listed["t-broken"]["metadata"]
+    assert len(host.call("/hypernet/v1/networks/t-norm")["sha256"]) == 64
+    with pytest.raises(urllib.error.HTTPError) as error:
+        host.call("/hypernet/v1/networks/..%2F..%2Fconfig.json")
+    assert error.value.code == 404
+
+
+def test_reloading_the_ui_leaves_one_of_everything(host: Any, plain: Any) -> None:
+    before = host.state()
+    drawn = host.draw(BOTH)
+    for _ in range(host.reloads):
+        host.reload()
+    after = host.state()
+    for what in ("callbacks", "axes", "always", "pages"):
+        assert after[what] == before[what], what
+    assert same(host.draw(BOTH), drawn)
+    clean(host, plain)
+
+
+def test_the_console_shows_no_traceback_of_ours(host: Any) -> None:
+    assert "hypernet/" not in host.tracebacks()
