@@ -1,0 +1,303 @@
+"""SD.Next: what only it does. A stand-in of its modules here; the real one where HYPERNET_SDNEXT_URL says it runs.
+
+The real one needs the repository and `tests/hosts/probe_sdnext` in its `extensions`, and an SD1 model.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import sys
+import urllib.request
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from hypernet.files import save
+from hypernet.hosts import find_host
+from hypernet.hosts.pass_clock import PassClock
+from hypernet.hosts.sdnext import NOTES, SDNext
+from hypernet.network import Metadata
+from hypernet.session import Session
+from hypernet.ui.sdnext_cards import make_page
+from tests.unets import TEXT, TinyUNet, network, plain_formula
+
+INK = replace(network(kind="relu"), metadata=Metadata(activation_func="relu", activate_output=False))
+
+
+class Request(SimpleNamespace):
+    """A `p` of SD.Next."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            extra_generation_params={},
+            all_prompts=["a cat"],
+            network_data=defaultdict(list),
+            enable_hr=False,
+            is_hr_pass=False,
+            is_refiner_pass=False,
+        )
+
+
+class Page:
+    """Draws items as the host does: some escaped, some not."""
+
+    def __init__(self, title: str) -> None:
+        self.title = title
+
+    def find_info(self, path: str) -> dict[str, Any]:
+        return {}
+
+    def find_description(self, path: str, info: dict[str, Any]) -> str:
+        return ""
+
+    def update_all_previews(self, items: list[dict[str, Any]]) -> None: ...
+
+    def create_html(self, item: dict[str, Any], tabname: str) -> str:
+        return "{name} {search_term} {version} {filename}".format(**item)
+
+
+class Fake:
+    """The few modules of SD.Next that the host file touches, and a UNet."""
+
+    def __init__(self, folder: Path) -> None:
+        self.unet, self.after = TinyUNet(), []
+        self.registry: dict[str, Any] = {}
+        options = SimpleNamespace(data_labels={}, extra_networks_default_multiplier=1.0)
+        self.shared = SimpleNamespace(
+            cmd_opts=SimpleNamespace(hypernetwork_dir=str(folder)),
+            opts=options,
+            sd_model=SimpleNamespace(unet=self.unet, scheduler=SimpleNamespace(timesteps=torch.tensor([9, 5]))),
+            sd_refiner=None,
+            extra_networks=[Page("Lora"), Page("Hypernetwork")],
+        )
+        self.modules = {
+            "shared": self.shared,
+            "paths": SimpleNamespace(data_path=str(folder), models_path=str(folder)),
+            "script_callbacks": SimpleNamespace(on_after_process=self.after.append),
+            "extra_networks": SimpleNamespace(
+                register_extra_network=lambda handler: self.registry.update({handler.name: handler})
+            ),
+            "processing_helpers": SimpleNamespace(is_refiner_enabled=lambda p: self.shared.sd_refiner is not None),
+            "ui_extra_networks": SimpleNamespace(
+                ExtraNetworksPage=Page, register_page=self.shared.extra_networks.append
+            ),
+        }
+
+    def activate(self, p: Request, *tags: str) -> None:
+        self.registry["hypernet"].activate(p, [SimpleNamespace(items=tag.split(":")) for tag in tags], step=0)
+
+    def deactivate(self, p: Request) -> None:
+        self.registry["hypernet"].deactivate(p, force=True)
+
+    def done(self, p: Request) -> None:
+        for callback in self.after:
+            callback(p)
+
+
+@pytest.fixture
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fake]:
+    fake = Fake(tmp_path)
+    modules = ModuleType("modules")
+    monkeypatch.setitem(sys.modules, "modules", modules)
+    for name, module in fake.modules.items():
+        setattr(modules, name, module)
+        monkeypatch.setitem(sys.modules, f"modules.{name}", module)
+    save(INK, tmp_path / "ink.safetensors")
+    fake.session = Session(SDNext())
+    fake.session.host.take_over(fake.session)
+    yield fake
+    fake.session.close()
+
+
+def hooks(unet: nn.Module) -> int:
+    return sum(len(m._forward_pre_hooks) + ("forward" in m.__dict__) for m in unet.modules())
+
+
+def run(unet: nn.Module, timestep: int = 9) -> Tensor:
+    generator = torch.Generator().manual_seed(2)
+    x, context = torch.randn(2, 5, 16, generator=generator), torch.randn(2, 3, TEXT, generator=generator)
+    with torch.no_grad():
+        return unet(x, torch.tensor(timestep), context)
+
+
+def expected(unet: nn.Module, strength: float) -> Tensor:
+    pairs = INK.pairs
+
+    def formula(site: Any, x: Tensor) -> Tensor:
+        net = pairs[site.width].k if site.kind == "k" else pairs[site.width].v
+        first, last = net.layers[0], net.layers[2]
+        hidden = torch.relu(x @ first.weight.T + first.bias)
+        return x + strength * (hidden @ last.weight.T + last.bias)
+
+    with plain_formula(unet, formula):
+        return run(unet)
+
+
+def test_the_host_is_known_by_its_callback_after_processing(fake: Fake) -> None:
+    assert isinstance(find_host(), SDNext)
+
+
+def test_a_tag_gives_the_plain_formula_and_the_end_of_the_request_takes_it_away(fake: Fake) -> None:
+    p, before = Request(), run(fake.unet)
+    fake.activate(p, "ink:0.7")
+    torch.testing.assert_close(run(fake.unet), expected(TinyUNet(), 0.7), atol=1e-5, rtol=1e-5)
+    fake.done(p)
+    assert hooks(fake.unet) == 0
+    assert torch.equal(run(fake.unet), before)
+
+
+def test_the_networks_stay_for_the_detailer_when_the_host_deactivates_them(fake: Fake) -> None:
+    p = Request()
+    fake.activate(p, "ink:1")
+    fake.deactivate(p)
+    assert hooks(fake.unet) > 0
+
+
+def test_the_detailers_own_tags_count_although_the_host_activates_nothing_for_it(fake: Fake) -> None:
+    p = Request()
+    fake.activate(p)
+    detail = copy.copy(p)
+    detail.recursion = True
+    detail.network_data = {"hypernet": [SimpleNamespace(items=["ink", "1"])]}
+    fake.session.begin(detail)
+    assert hooks(fake.unet) > 0
+    assert "ink" in p.extra_generation_params["Hypernet hashes"]
+    fake.done(p)
+    assert hooks(fake.unet) == 0
+
+
+def test_the_refiner_gets_the_networks_with_its_first_step(fake: Fake) -> None:
+    refiner = TinyUNet(seed=1)
+    fake.shared.sd_refiner = SimpleNamespace(unet=refiner, scheduler=SimpleNamespace(timesteps=torch.tensor([3, 1])))
+    p, plain = Request(), run(TinyUNet(seed=1))
+    fake.activate(p, "ink:1")
+    p.is_refiner_pass = True
+    first, second = run(refiner, 3), run(refiner, 1)
+    torch.testing.assert_close(first, expected(TinyUNet(seed=1), 1.0), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(second, first)
+    assert hooks(fake.unet) == 0
+    fake.done(p)
+    assert torch.equal(run(refiner), plain)
+    assert hooks(refiner) == 0
+
+
+def test_a_refiner_that_never_ran_is_left_without_a_hook(fake: Fake) -> None:
+    refiner = TinyUNet(seed=1)
+    fake.shared.sd_refiner = SimpleNamespace(unet=refiner)
+    p = Request()
+    fake.activate(p, "ink:1")
+    fake.done(p)
+    assert hooks(refiner) == 0
+
+
+def fuse(fake: Fake) -> None:
+    fake.unet.middle_block[1].fused_projections = True
+
+
+def compile_whole(fake: Fake) -> None:
+    fake.shared.sd_model.unet = torch.compile(fake.unet)
+
+
+def compile_blocks(fake: Fake) -> None:
+    fake.unet.middle_block[1].compile()
+
+
+def no_unet(fake: Fake) -> None:
+    fake.shared.sd_model.unet = None
+
+
+@pytest.mark.parametrize(
+    ("change", "word"), [(fuse, "fused"), (compile_whole, "compiled"), (compile_blocks, "compiled"), (no_unet, "UNet")]
+)
+def test_what_cannot_be_hooked_is_told_in_the_parameters(fake: Fake, change: Callable[[Fake], None], word: str) -> None:
+    change(fake)
+    p = Request()
+    fake.activate(p, "ink:1")
+    assert word in p.extra_generation_params[NOTES]
+    assert hooks(fake.unet) == 0
+
+
+def test_the_notes_of_a_run_are_added_to_the_comments_of_its_result(fake: Fake) -> None:
+    p, processed = Request(), SimpleNamespace(comments="")
+    fake.activate(p, "nothing-of-the-kind:1")
+    fake.session.end(p, processed)
+    assert "nothing-of-the-kind" in processed.comments
+
+
+def test_a_quantised_projection_is_not_read() -> None:
+    projection = nn.Linear(4, 4)
+    assert SDNext().read_weight(projection) is projection.weight
+    projection.sdnq_dequantizer = object()
+    assert SDNext().read_weight(projection) is None
+
+
+def test_each_call_of_a_pipeline_is_a_run_of_its_own() -> None:
+    pipe = SimpleNamespace(scheduler=SimpleNamespace(timesteps=torch.tensor([9, 5, 1])))
+    clock = PassClock(lambda: pipe, lambda: False)
+    x = torch.zeros(1)
+    assert [clock((x, torch.tensor(t)), {}).step for t in (9, 5, 1)] == [0, 1, 2]
+    pipe.scheduler.timesteps = torch.tensor([9, 5, 1])
+    assert clock((x, torch.tensor(9)), {}).step == 0
+
+
+def test_the_page_takes_the_only_title_that_the_host_still_shows(fake: Fake) -> None:
+    fake.session.host.show_page(fake.session)
+    titles = [page.title for page in fake.shared.extra_networks]
+    assert titles == ["Lora", "Hypernetwork"]
+    (item,) = fake.shared.extra_networks[1].list_items()
+    assert json.loads(item["prompt"]) == " <hypernet:ink:1.0>"
+    assert item["alias"] == "ink"
+
+
+def test_a_file_name_cannot_write_into_the_page(fake: Fake, tmp_path: Path) -> None:
+    save(network(), tmp_path / "<img src=x>.safetensors")
+    fake.session.refresh()
+    page = make_page(fake.modules["ui_extra_networks"], fake.session)
+    assert all("<img" not in page.create_html(item, "txt2img") for item in page.list_items())
+
+
+@pytest.fixture(scope="module")
+def real() -> Callable[..., dict[str, Any]]:
+    url = os.environ.get("HYPERNET_SDNEXT_URL")
+    if not url:
+        pytest.skip("HYPERNET_SDNEXT_URL names no running SD.Next")
+
+    def parity(**query: Any) -> dict[str, Any]:
+        with urllib.request.urlopen(f"{url}/probe/parity?{urlencode(query)}", timeout=600) as answer:
+            found: dict[str, Any] = json.load(answer)
+            return found
+
+    return parity
+
+
+@pytest.fixture(scope="module")
+def names(real: Any) -> list[str]:
+    with urllib.request.urlopen(f"{os.environ['HYPERNET_SDNEXT_URL']}/hypernet/v1/networks", timeout=60) as answer:
+        return [found["name"] for found in json.load(answer) if found["metadata"].get("base") == "SD1"]
+
+
+@pytest.mark.parametrize("kind", ["", "quantised", "sequential"])
+def test_the_real_host_gives_the_plain_formula(real: Any, names: list[str], kind: str) -> None:
+    for name in names:
+        found = real(name=name, strength=0.7, kind=kind)
+        assert found["attached"] > 0
+        assert found["left"] == 0
+        assert found["error"] <= 1e-5 * found["scale"]
+        assert found["effect"] > 100 * found["error"]
+
+
+@pytest.mark.parametrize(("kind", "word"), [("fused", "fused"), ("compiled", "compiled"), ("none", "UNet")])
+def test_the_real_host_is_told_what_cannot_be_hooked(real: Any, names: list[str], kind: str, word: str) -> None:
+    found = real(name=names[0], kind=kind)
+    assert word in found["notes"]
+    assert found["hooks"] == 0
