@@ -205,6 +205,38 @@ def test_the_tokenizer_splits_as_clip_does(tmp_path: Path) -> None:
     assert tokenizer("a", padding="max_length").input_ids == [49406, 320, 49407] + [0] * 74
 
 
+@pytest.mark.parametrize(
+    ("kind", "weights"),
+    [
+        ("sd1", {"unet": 859_520_964, "vae": 83_653_863, "text_encoder": 123_060_480}),
+        ("sd2", {"unet": 865_910_724, "vae": 83_653_863, "text_encoder": 340_387_840}),
+        (
+            "sdxl",
+            {
+                "unet": 2_567_463_684,
+                "vae": 83_653_863,
+                "text_encoder": 123_060_480,
+                "text_encoder_2": 694_659_840,
+            },
+        ),
+    ],
+)
+def test_the_packaged_configs_have_as_many_weights_as_the_published_models(
+    kind: str, weights: dict[str, int], tmp_path: Path
+) -> None:
+    checkpoint.write_configs(tmp_path, checkpoint.Checkpoint(kind, 4, "epsilon"), "epsilon")
+    index = json.loads((tmp_path / "model_index.json").read_text(encoding="utf-8"))
+    for part, count in weights.items():
+        library, name = index[part]
+        cls = getattr(diffusers if library == "diffusers" else transformers, name)
+        with torch.device("meta"):
+            if library == "transformers":
+                model = cls(cls.config_class.from_pretrained(tmp_path / part))
+            else:
+                model = cls.from_config(cls.load_config(tmp_path / part))
+        assert sum(weight.numel() for weight in model.parameters()) == count, part
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.skipif("HYPERNET_FULL_SIZE" not in os.environ, reason="set HYPERNET_FULL_SIZE=1: needs gigabytes")
 def test_a_checkpoint_of_the_real_shapes_loads(kind: str, tmp_path: Path) -> None:
