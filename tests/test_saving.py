@@ -140,6 +140,24 @@ def test_weights_too_large_for_the_type_are_not_saved(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("way", [".pt", ".safetensors"])
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        Metadata(extra={f"part {i}": "ink " * 16_000 for i in range(20)}),
+        Metadata(extra={"number": 1 << 200}),
+        Metadata(name="x" * 70_000),
+        Metadata(name="\x1b[2J"),
+    ],
+    ids=["a megabyte", "a long number", "a long text", "a control character"],
+)
+def test_metadata_that_no_reader_would_take_are_not_saved(tmp_path: Path, metadata: Metadata, way: str) -> None:
+    net = Net(8, (Linear(torch.eye(8), None),))
+    with pytest.raises(HypernetError):
+        hypernet.save(Network({8: Pair(net, net)}, metadata), tmp_path / f"file{way}")
+    assert not list(tmp_path.iterdir())
+
+
 def test_whole_numbers_are_no_type_for_weights(tmp_path: Path) -> None:
     network = hypernet.load(write(tmp_path / "first.pt", raw()))
     with pytest.raises(HypernetError, match="int8"):

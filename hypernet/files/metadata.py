@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from typing import Any
 
 from hypernet.files.refused import Refused, shown
+from hypernet.files.unpickle import MAX_BITS, MAX_TEXT
 from hypernet.network import ACTIVATIONS, Metadata
 
 TEXTS = ("name", "activation_func", "weight_initialization", "sd_checkpoint", "sd_checkpoint_name", "optional_info")
@@ -41,7 +41,7 @@ def read_values(values: Mapping[str, object]) -> Metadata:
     for key, value in values.items():
         if key in NOT_KEPT:
             continue
-        _refuse_control_characters(key)
+        _text(key)
         if key in _KNOWN and (read := _read(key, value)) is not _WRONG:
             known[key] = read
         elif (kept := _plain(value, budget)) is not _WRONG:
@@ -51,14 +51,19 @@ def read_values(values: Mapping[str, object]) -> Metadata:
 
 
 def values_to_write(metadata: Metadata) -> dict[str, object]:
-    """The raw values of a file that says the same: the keys it had, and every other that was set since."""
+    """The raw values of a file that says the same: the keys it had, and every other that was set since.
+
+    Raises Refused for values that could not be read again.
+    """
     default = Metadata()
     keys = list(A1111_KEYS if metadata.keys is None else metadata.keys)
     for key in (*A1111_KEYS, *MONKEYPATCH_KEYS):
         if key not in keys and key not in metadata.extra and getattr(metadata, key) != getattr(default, key):
             keys.append(key)
     keys += [key for key in metadata.extra if key not in keys]
-    return {key: _raw(metadata.extra.get(key) if key in metadata.extra else getattr(metadata, key)) for key in keys}
+    values = {key: _raw(metadata.extra.get(key) if key in metadata.extra else getattr(metadata, key)) for key in keys}
+    read_values(values)
+    return values
 
 
 def activation_of(metadata: Metadata) -> str | None:
@@ -98,6 +103,8 @@ def _read(key: str, value: object) -> object:
 
 
 def _text(value: str) -> str:
+    if len(value) > MAX_TEXT:
+        raise Refused(f"it holds a text of {len(value):,} characters, longer than any in a hypernetwork.")
     _refuse_control_characters(value)
     return value
 
@@ -111,7 +118,7 @@ def _refuse_control_characters(text: str) -> None:
 def _numbers(value: object) -> object:
     if not isinstance(value, (list, tuple)) or len(value) > 1000:
         return _WRONG
-    if not all(isinstance(item, (int, float)) and math.isfinite(item) for item in value):
+    if not all(isinstance(item, (int, float)) and abs(item) < 1 << 63 for item in value):
         return _WRONG
     return tuple(value)
 
@@ -125,6 +132,8 @@ def _plain(value: object, budget: Iterator[int], depth: int = 16) -> object:
         raise Refused("its metadata is nested in a way that no hypernetwork's is.")
     if isinstance(value, str):
         return _text(value)
+    if isinstance(value, int) and value.bit_length() > MAX_BITS:
+        raise Refused("it holds a number with more digits than any in a hypernetwork.")
     if value is None or isinstance(value, (bool, int, float)):
         return value
     if isinstance(value, (list, tuple)):

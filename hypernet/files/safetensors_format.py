@@ -68,7 +68,10 @@ def read(source: Source) -> Contents:
 
 
 def write(network: Network, names: Mapping[int, tuple[Mapping[str, Tensor], ...]], stream: IO[bytes]) -> None:
-    """Writes a network whose weights have these names: width -> (K, V), each name -> tensor."""
+    """Writes a network whose weights have these names: width -> (K, V), each name -> tensor.
+
+    Raises Refused for one that could not be read again.
+    """
     tensors = {
         f"{width}.{which}.{name}": tensor
         for width, pair in names.items()
@@ -82,6 +85,8 @@ def write(network: Network, names: Mapping[int, tuple[Mapping[str, Tensor], ...]
         header[name] = {"dtype": CODES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [start, end]}
     data = json.dumps(header, separators=(",", ":")).encode()
     data += b" " * (-len(data) % 8)
+    if len(data) > MAX_HEADER:
+        raise Refused("its metadata is too long to be saved.", "Shorten its texts.")
     stream.write(len(data).to_bytes(8, "little") + data)
     for tensor in tensors.values():
         stream.write(tensor.reshape(-1).view(torch.uint8).numpy().data)

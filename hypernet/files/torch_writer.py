@@ -20,6 +20,8 @@ from torch import Tensor
 
 from hypernet.files.metadata import values_to_write
 from hypernet.files.pickled import STORAGES
+from hypernet.files.refused import Refused
+from hypernet.files.unpickle import MAX_BYTES, unpickle
 from hypernet.network import Network
 
 FOLDER = "archive"
@@ -59,7 +61,10 @@ class _Pickler(pickle.Pickler):
 
 
 def write(network: Network, names: Mapping[int, tuple[Mapping[str, Tensor], ...]], stream: IO[bytes]) -> None:
-    """Writes a network whose weights have these names: width -> (K, V), each name -> tensor."""
+    """Writes a network whose weights have these names: width -> (K, V), each name -> tensor.
+
+    Raises Refused for one that could not be read again.
+    """
     content: dict[int | str, object] = {}
     for width, pair in names.items():
         content[width] = tuple(OrderedDict(net) for net in pair)
@@ -67,6 +72,9 @@ def write(network: Network, names: Mapping[int, tuple[Mapping[str, Tensor], ...]
     pickled = io.BytesIO()
     pickler = _Pickler(pickled)
     pickler.dump(content)
+    if pickled.tell() > MAX_BYTES:
+        raise Refused("its metadata is too long to be saved.", "Shorten its texts.")
+    unpickle(pickled.getvalue())
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
         _record(archive, "data.pkl", pickled.getbuffer())
         for storage in pickler.storages:

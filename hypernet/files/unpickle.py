@@ -22,6 +22,9 @@ MAX_BYTES = 1 << 20
 """Of one pickle. That of a usual hypernetwork has a few thousand."""
 MAX_OPERATIONS = 100_000
 MAX_TEXT = 1 << 16
+"""Characters."""
+MAX_BITS = 128
+"""Of a whole number."""
 
 OTHER_MODELS = ("pytorch_lightning", "lightning", "torch.nn", "omegaconf", "transformers", "diffusers")
 """Packages whose classes stand in the pickles of checkpoints and embeddings."""
@@ -88,7 +91,7 @@ def _frame(machine: _Machine, length: int) -> None:
 def _value(machine: _Machine, argument: Any) -> None:
     if isinstance(argument, str) and len(argument) > MAX_TEXT:
         raise Refused(f"it holds a text of {len(argument):,} characters, longer than any in a hypernetwork.")
-    if isinstance(argument, int) and argument.bit_length() > 128:
+    if isinstance(argument, int) and argument.bit_length() > MAX_BITS:
         raise Refused("it holds a number with more digits than any in a hypernetwork.")
     machine.push(argument)
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from hypernet.atomic import writing
 from hypernet.errors import HypernetError
 from hypernet.files import safetensors_format, torch_writer
+from hypernet.files.refused import Refused
 from hypernet.files.weights import INFINITY
 from hypernet.network import Activation, Layer, LayerNorm, Linear, Metadata, Net, Network, Residual
 
@@ -25,7 +26,8 @@ def save(
 
     dtype: type of the stored weights; as they are when None. Without it nothing is lost: weights, names and metadata
     come back bit for bit. An existing file is only replaced with `overwrite`, and then whole or not at all.
-    Raises HypernetError: another suffix, a file in the way, a type that can't hold the weights; OSError from the disk.
+    Raises HypernetError: another suffix, a file in the way, a type that can't hold the weights, metadata that no reader
+    would take; OSError from the disk.
     """
     target = Path(path)
     write = WRITERS.get(target.suffix.lower())
@@ -36,8 +38,11 @@ def save(
             f"{target.name}: there is a file of this name already. Choose another name or overwrite it."
         )
     stored = {width: tuple(_stored(net, dtype, target.name) for net in pair) for width, pair in named(network).items()}
-    with writing(target) as stream:
-        write(network, stored, stream)
+    try:
+        with writing(target) as stream:
+            write(network, stored, stream)
+    except Refused as refused:
+        raise HypernetError(f"{target.name}: {refused.problem} {refused.advice}") from None
 
 
 def named(network: Network) -> dict[int, tuple[dict[str, Tensor], dict[str, Tensor]]]:

@@ -137,7 +137,10 @@ def _check(network: Network) -> None:
         assert len(net.names) == len(list(net.tensors()))
     for write in (write_torch, write_safetensors):
         stream = io.BytesIO()
-        write(network, named(network), stream)
+        try:
+            write(network, named(network), stream)
+        except Refused:  # each format has its own limits; what is written at all can be read
+            continue
         again = reading.read(_source(stream.getvalue()), mapped=False)
         assert again.widths == network.widths
         for one, other in zip(network.nets(), again.nets(), strict=True):
