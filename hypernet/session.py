@@ -41,7 +41,7 @@ class Session:
         self._made_of: tuple[tuple[Path, ...], int] | None = None
         self._published: tuple[Entry, ...] | None = None
         self._engine: Engine | None = None
-        self._kept = False
+        self._engine_for: tuple[bool, bool] | None = None
         self._run: _Run | None = None
         self._native_ran = False
 
@@ -245,13 +245,16 @@ class Session:
 
     @property
     def engine(self) -> Engine:
+        """Made anew when the settings ask for another one, between two pictures."""
         from hypernet.engine import Engine
 
-        wanted = self.settings.keep_on_device
-        if self._engine is None or (self._kept != wanted and not self._engine.attached):
-            if self._engine is not None:
-                self._engine.detach()
-            self._engine, self._kept = Engine(keep_weights=wanted), wanted
+        settings = self.settings
+        wanted = (settings.keep_on_device, settings.float32)
+        if self._engine is None or (self._engine_for != wanted and not self._engine.attached):
+            import torch
+
+            self._engine_for = wanted
+            self._engine = Engine(settings.keep_on_device, torch.float32 if settings.float32 else None)
         return self._engine
 
     def _hashes(self, uses: Sequence[Use]) -> dict[str, str]:

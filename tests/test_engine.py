@@ -456,3 +456,19 @@ def test_inference_mode_compares_the_context_once_for_each_unet_call(monkeypatch
         first, second = run(unet, "<hypernet:relu:1>", moments(2), x, context)
     assert len(compared) == 2
     assert torch.equal(first, second)
+
+
+def test_nets_can_compute_more_exactly_than_the_unet() -> None:
+    unet, (x, context) = TinyUNet().bfloat16(), picture()
+    x, context = x.bfloat16(), context.bfloat16()
+
+    def in_float32(site: Site, x: Tensor) -> Tensor:
+        net = nets_at(NETWORKS["relu"], site)
+        return x if net is None else net(x.float(), 0.7).to(x.dtype)
+
+    engine = Engine(dtype=torch.float32)
+    engine.attach(unet, plan_of("<hypernet:relu:0.7>", unet))
+    exact = unet(x, None, context)
+    engine.detach()
+    with plain_formula(unet, in_float32):
+        assert torch.equal(exact, unet(x, None, context))

@@ -30,8 +30,15 @@ Chain = tuple[Link, ...]
 
 def apply(chain: Chain, x: Tensor, placed: Placed) -> Tensor:
     """x: (batch, tokens, width) -> the context after every net of the chain, in x's dtype."""
+    if placed.dtype is None:
+        return _apply(chain, x, placed, autocast_dtype(x.device) or x.dtype)
+    with torch.autocast(x.device.type, enabled=False):
+        return _apply(chain, x.to(placed.dtype), placed, placed.dtype).to(x.dtype)
+
+
+def _apply(chain: Chain, x: Tensor, placed: Placed, dtype: torch.dtype) -> Tensor:
     for link in chain:
-        net = placed.get(link.net, x.device, autocast_dtype(x.device) or x.dtype)
+        net = placed.get(link.net, x.device, dtype)
         if link.rows is None:
             x = net(x, link.strength).to(x.dtype)
         elif any(link.rows):

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
@@ -30,9 +31,12 @@ def no_clock(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Moment:
 class Engine:
     """Owns every hook. At most one plan is attached at a time; attaching again replaces it."""
 
-    def __init__(self, keep_weights: bool = False) -> None:
-        """keep_weights: whether the networks' device copies stay in memory after detach, for the next image."""
-        self._placed = Placed(keep=keep_weights)
+    def __init__(self, keep_weights: bool = False, dtype: torch.dtype | None = None) -> None:
+        """keep_weights: whether the networks' device copies stay in memory after detach, for the next image.
+
+        dtype: what nets compute in; None: the type that the UNet computes in.
+        """
+        self._placed = Placed(keep_weights, dtype)
         self._run: Run | None = None
         self._handles: list[RemovableHandle] = []
         self._stand_ins: list[StandIn] = []

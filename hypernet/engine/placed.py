@@ -12,9 +12,11 @@ from hypernet.network import Linear, Net
 class Placed:
     """Owns the copies of one engine. A net that is already in place is used as it is, without a copy."""
 
-    def __init__(self, keep: bool) -> None:
+    def __init__(self, keep: bool, dtype: torch.dtype | None = None) -> None:
         self.keep = keep
         """Whether copies outlive the UNet call that needed them."""
+        self.dtype = dtype
+        """What nets compute in; None: the type of what they are given."""
         self._nets: dict[_Key, Net] = {}
         self._used: set[_Key] = set()
 

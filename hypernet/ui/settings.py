@@ -98,5 +98,9 @@ class Settings:
         )
 
     @property
+    def float32(self) -> bool:
+        return self.precision == "float32"
+
+    @property
     def log_level(self) -> str:
         return MESSAGES.get(self.messages, "WARNING")

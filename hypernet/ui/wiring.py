@@ -17,8 +17,10 @@ def connect(session: Session, callbacks: Any) -> None:
     host = session.host
 
     def before_ui() -> None:
-        host.add_settings(SECTION, {s.key: _control(s, host.option_info()) for s in SETTINGS if _shown(s, session)})
         host.take_over(session)
+        host.add_settings(
+            SECTION, {s.key: _control(s, host.option_info()) for s in SETTINGS if _makes_sense(s, session)}
+        )
         session.publish()
         host.show_page(session)
         add_axes()
@@ -52,8 +54,8 @@ def connect(session: Session, callbacks: Any) -> None:
     _console()
 
 
-def _shown(setting: Setting, session: Session) -> bool:
-    return True
+def _makes_sense(setting: Setting, session: Session) -> bool:
+    return setting.key != "hypernet_native" or session.host.native is not None
 
 
 def _control(setting: Setting, option_info: Any) -> Any:
