@@ -10,19 +10,25 @@ import torch
 from modules import extra_networks, script_callbacks, shared
 
 
+def twin(unet):
+    """Modules and parameters of its own over the same memory."""
+    memory = {id(p): torch.nn.Parameter(p.detach(), requires_grad=False) for p in unet.parameters()}
+    return copy.deepcopy(unet, memory)
+
+
 def kinds(unet, kind):
     """A UNet of that kind. Only the kinds that change it work on a copy."""
     if kind == "quantised":
         from modules.sdnq.quantizer import sdnq_post_load_quant
 
-        made = sdnq_post_load_quant(copy.deepcopy(unet), weights_dtype="int8")
+        made = sdnq_post_load_quant(twin(unet), weights_dtype="int8")
         return made[0] if isinstance(made, tuple) else made
     if kind == "sequential":
         from accelerate import cpu_offload
 
-        return cpu_offload(copy.deepcopy(unet), torch.device("cpu"))
+        return cpu_offload(twin(unet), torch.device("cpu"))
     if kind == "fused":
-        made = copy.deepcopy(unet)
+        made = twin(unet)
         made.fuse_qkv_projections()
         return made
     if kind == "compiled":
