@@ -109,6 +109,7 @@ def _old_hash(path: Path) -> str | None:
     try:
         with path.open("rb") as stream:
             stream.seek(0x100000)
-            return hashlib.sha256(stream.read(0x10000)).hexdigest()[:8]
+            found = stream.read(0x10000)
+            return hashlib.sha256(found).hexdigest()[:8] if found else None
     except OSError:
         return None

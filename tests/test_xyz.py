@@ -1,0 +1,63 @@
+"""Axes of the X/Y/Z plot: what each value makes of the tags in a prompt."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from hypernet.ui.xyz import PREFIX, add_axes
+
+
+class AxisOption:
+    """As A1111 defines it."""
+
+    def __init__(self, label: str, type: Any, apply: Any, choices: Any = None) -> None:
+        self.label, self.apply, self.choices = label, apply, choices
+
+
+@pytest.fixture
+def axes() -> dict[str, AxisOption]:
+    module = SimpleNamespace(AxisOption=AxisOption, axis_options=[AxisOption("Seed", int, None)])
+    session: Any = SimpleNamespace(library=SimpleNamespace(names=lambda: ("ink", "wash")))
+    add_axes([module], session)
+    add_axes([module], session)  # a second time adds nothing
+    assert len({option.label for option in module.axis_options}) == len(module.axis_options)
+    return {option.label.removeprefix(PREFIX): option for option in module.axis_options}
+
+
+@pytest.mark.parametrize(
+    ("axis", "value", "prompt", "changed"),
+    [
+        ("Network", "wash", "a <hypernet:ink:0.7:k=0.5> b", "a <hypernet:wash:0.7:k=0.5> b"),
+        ("Network", "wash", "a <hypernet:ink><hypernet:old:1>", "a <hypernet:wash><hypernet:old:1>"),
+        ("Network", "wash", "a cat", "a cat<hypernet:wash:1>"),
+        ("Network", "None", "a cat<hypernet:ink:1>", "a cat"),
+        ("Strength", "0.3", "<hypernet:ink:0.7:k=0.5>", "<hypernet:ink:0.3:k=0.5>"),
+        ("Strength", "0@0,1@1", "<hypernet:ink>", "<hypernet:ink:0@0,1@1>"),
+        ("K factor", "0", "<hypernet:ink:0.7:k=0.5>", "<hypernet:ink:0.7:k=0>"),
+        ("V factor", "2", "<hypernet:ink:0.7>", "<hypernet:ink:0.7:v=2>"),
+        ("Block weights", "MIDD", "<hypernet:ink:1>", "<hypernet:ink:1:lbw=MIDD>"),
+        ("Start", "0.5", "<hypernet:ink:1>", "<hypernet:ink:1:start=0.5>"),
+        ("Stop", "10", "<hypernet:ink:1><lora:x:1>", "<hypernet:ink:1:stop=10><lora:x:1>"),
+    ],
+)
+def test_a_value_changes_the_tag(axes: dict[str, AxisOption], axis: str, value: str, prompt: str, changed: str) -> None:
+    p = SimpleNamespace(prompt=prompt, hr_prompt=prompt)
+    axes[axis].apply(p, value, [value])
+    assert (p.prompt, p.hr_prompt) == (changed, changed)
+
+
+def test_the_networks_to_choose_from_are_those_on_disk(axes: dict[str, AxisOption]) -> None:
+    assert axes["Network"].choices() == ["None", "ink", "wash"]
+
+
+def test_an_axis_without_a_tag_to_change_says_so(axes: dict[str, AxisOption]) -> None:
+    with pytest.raises(RuntimeError, match="no <hypernet"):
+        axes["Strength"].apply(SimpleNamespace(prompt="a cat", hr_prompt=""), "1", ["1"])
+
+
+def test_a_value_that_no_tag_takes_says_why(axes: dict[str, AxisOption]) -> None:
+    with pytest.raises(RuntimeError, match="is not a number"):
+        axes["K factor"].apply(SimpleNamespace(prompt="<hypernet:ink:1>", hr_prompt=""), "much", ["much"])
