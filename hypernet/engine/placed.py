@@ -39,7 +39,7 @@ class Placed:
 
     @property
     def nbytes(self) -> int:
-        return sum(tensor.nbytes for net in self._nets.values() for tensor in net.tensors())
+        return sum(tensor.numel() * tensor.element_size() for net in self._nets.values() for tensor in net.tensors())
 
 
 _Key = tuple[Net, torch.device, torch.dtype]
