@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -167,12 +168,20 @@ def demo(
         f"It shows “{clean(prompt)}” with <hypernet:{clean(network)}> at strengths {', '.join(labels)}.", markup=False
     )
     out.print("\nTry next:", markup=False)
-    for line in _next_steps(network):
+    for line in _next_steps(clean(network)):
         out.print(f"  {line}", markup=False)
 
 
 def _next_steps(network: str) -> Iterator[str]:
+    command = _as_called()
     other = next((path.stem for path in sorted(DEMO_FOLDER.glob("*.*")) if path.stem != network), network)
-    yield f"hypernet demo --network {other}"
-    yield 'hypernet generate "a blue star <hypernet:ink:0@0,1@1>" -o star.png'
-    yield 'hypernet generate "a castle <hypernet:NAME:0.7>" --checkpoint model.safetensors -H models/hypernetworks'
+    yield f"{command} demo --network {other}"
+    yield f'{command} generate "a blue star <hypernet:{network}:0@0,1@1>" -o star.png'
+    yield f'{command} generate "a castle <hypernet:NAME:0.7>" -c model.safetensors -H FOLDER'
+
+
+def _as_called() -> str:
+    """How this program was started, so that the hints can be typed as they are."""
+    if Path(sys.argv[0]).name != "__main__.py":
+        return "hypernet"
+    return "python3 run.py" if Path("run.py").is_file() and Path("hypernet").is_dir() else "python -m hypernet"
