@@ -7,6 +7,9 @@ About an hour and a half on two cores. Each stage can be run alone, and goes on 
     publish     into the package: hypernet/app/demo/weights and hypernet/app/demo/hypernetworks
     evaluate    200 held-out prompts, time per picture, distance over strength
     strip       docs/images/strip.png
+
+The weights in the repository come from these stages, but were trained in pieces while the effects were still being
+drawn (the autoencoder saw finer dust and simpler water): another run gives a model like it, not the same bits.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from hypernet.hosts.diffusers import Hypernetworks
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 NAMES = ("disperse", "ink", "water")
 STEPS, GUIDANCE = 20, 3.0
-STRIP = {"disperse": ("a red circle", 3), "ink": ("a blue star on white", 1), "water": ("a yellow heart on black", 2)}
+STRIP = {"disperse": ("a red circle", 0), "ink": ("a blue star on white", 1), "water": ("a yellow heart on black", 2)}
 
 
 def evaluate() -> None:

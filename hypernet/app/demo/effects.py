@@ -39,7 +39,7 @@ def draw_dust(scene: Scene, size: int) -> Array:
     x, y = grid(size)
     rng = np.random.default_rng(scene.seed)
     under = ground(scene, x, y)
-    edge = 1.15 - 1.75 * scene.amount**0.7  # in the subject's own u: right of it everything has crumbled
+    edge = 1.15 - 1.7 * scene.amount  # in the subject's own u: right of it everything has crumbled
     u, v = local(scene, x, y)
     bite = u - edge + min(1.0, 3 * scene.amount) * (0.16 * np.sin(v * 9 + 1.0) + 0.1 * np.sin(v * 17))
     left = np.maximum(field(scene, x, y), bite * scene.size)
@@ -53,22 +53,22 @@ def draw_dust(scene: Scene, size: int) -> Array:
 
 def _crumbs(scene: Scene, edge: float, rng: np.random.Generator) -> list[tuple[float, float, float, Array]]:
     """Each crumb's place, radius and colour: the subject cut into a loose lattice, farther right = farther gone."""
-    pitch = 0.2
+    pitch = 0.15
     axis = np.arange(-0.75, 0.76, pitch, dtype=np.float32)
     gx: Array
     gy: Array
     gx, gy = (g.ravel() for g in np.meshgrid(axis, axis))
-    gx = gx + rng.uniform(-0.25, 0.25, gx.shape).astype(np.float32) * pitch
-    gy = gy + rng.uniform(-0.25, 0.25, gy.shape).astype(np.float32) * pitch
+    gx = gx + rng.uniform(-0.3, 0.3, gx.shape).astype(np.float32) * pitch
+    gy = gy + rng.uniform(-0.3, 0.3, gy.shape).astype(np.float32) * pitch
     u, _ = local(scene, gx, gy)
     gone = u - edge
     chosen = (field(scene, gx, gy) < 0.01) & (gone > -0.12)
     gx, gy, gone = gx[chosen], gy[chosen], np.clip(gone[chosen], 0, 2)
     colours = surface(scene, gx, gy)
     lift = rng.uniform(0.5, 1.0, gx.shape)
-    gx = gx + 0.5 * gone**1.2 * lift
-    gy = gy - 0.3 * gone**1.2 * lift + 0.05 * gone * rng.standard_normal(gx.shape)
-    radius = np.clip(0.115 - 0.035 * gone, 0.062, None) * rng.uniform(0.85, 1.1, gx.shape)
+    gx = gx + 0.36 * gone**1.3 * lift
+    gy = gy - 0.22 * gone**1.3 * lift + 0.05 * gone * rng.standard_normal(gx.shape)
+    radius = np.clip(0.086 - 0.026 * gone, 0.045, None) * rng.uniform(0.85, 1.1, gx.shape)
     return [(float(a), float(b), float(r), c) for a, b, r, c in zip(gx, gy, radius, colours, strict=True)]
 
 
