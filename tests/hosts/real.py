@@ -191,7 +191,7 @@ def python(root: Path) -> str:
 def _wait(host: RealHost, until: float, process: subprocess.Popen[bytes] | None = None) -> None:
     while time.time() < until:
         if process is not None and process.poll() is not None:
-            raise RuntimeError(f"the host ended:\n{host.log.read_text()[-3000:]}")
+            raise RuntimeError(f"the host ended ({process.returncode}):\n{host.log.read_text()[-3000:]}")
         try:
             host.state()
             return
