@@ -152,7 +152,7 @@ class Net:
     """The weights' names in the file (`linear.0.weight`, ...), beside `tensors()`; empty for a net made in code."""
 
     def __call__(self, x: Tensor, strength: float = 1.0) -> Tensor:
-        return x + strength * self.delta(x)
+        return torch.add(x, self.delta(x), alpha=strength)
 
     def delta(self, x: Tensor) -> Tensor:
         """f(x), the change that a strength of 1 adds."""

@@ -1,0 +1,59 @@
+"""A net on many tokens, as fast as its matrix products.
+
+What lies between the products (activation, layer norm, the sum) moves more memory than it computes. On a CPU it is
+free where the tokens come in pieces that stay in the cache from one layer to the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from hypernet.network import ACTIVATIONS, Activation, Layer, Linear, Net, Residual
+
+_TOKENS = 1024
+"""Of a piece. Measured by benchmarks/kernels.py: fewer make the products slow, more leave the cache."""
+
+_IN_PLACE = {
+    name: partial(cast("Callable[..., Tensor]", ACTIVATIONS[name]), inplace=True)
+    for name in (
+        *("celu", "elu", "hardsigmoid", "hardswish", "hardtanh", "leakyrelu"),
+        *("mish", "relu", "relu6", "selu", "silu", "swish"),
+    )
+}
+_MIXES_TOKENS = ("logsoftmax", "softmax", "softmax2d", "softmin")
+
+
+def run(net: Net, x: Tensor, strength: float) -> Tensor:
+    """`net(x, strength)`, x: (batch, tokens, width)."""
+    if torch.is_grad_enabled() or not all(map(_token_by_token, net.layers)):
+        return net(x, strength)
+    tokens = x.reshape(-1, x.shape[-1])
+    out = torch.empty_like(tokens)
+    size = _TOKENS if x.device.type == "cpu" else max(len(tokens), 1)
+    for piece, result in zip(torch.split(tokens, size), torch.split(out, size), strict=True):
+        torch.add(piece, _delta(net, piece), alpha=strength, out=result)
+    return out.view(x.shape)
+
+
+def _token_by_token(layer: Layer) -> bool:
+    """Whether a token's result depends on no other token, nor on how many axes there are."""
+    return not isinstance(layer, Residual) and not (isinstance(layer, Activation) and layer.name in _MIXES_TOKENS)
+
+
+def _delta(net: Net, x: Tensor) -> Tensor:
+    ours = False  # whether x is no longer the caller's
+    for layer in net.layers:
+        x = _in_place(layer, x) if ours else layer(x)
+        ours = ours or isinstance(layer, Linear)
+    return x
+
+
+def _in_place(layer: Layer, x: Tensor) -> Tensor:
+    if isinstance(layer, Activation) and layer.name in _IN_PLACE:
+        return _IN_PLACE[layer.name](x)
+    return layer(x)
