@@ -1,13 +1,10 @@
 """How long a library takes to list thousands of files, beside a plain os.walk over the same folders.
 
-    python benchmarks/listing.py [--files 5000] [--folders 50] [--runs 7]
-
-Each file has a preview and notes beside it, as after a visit of Civitai Helper. Prints the median of the runs.
+Each file has a preview and notes beside it, as after a visit of Civitai Helper.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import statistics
 import tempfile
@@ -15,33 +12,35 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks.table import Options, Say, Table
 from hypernet.library import Library
 
+FILES, FOLDERS = 5000, 50
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--files", type=int, default=5000)
-    parser.add_argument("--folders", type=int, default=50)
-    parser.add_argument("--runs", type=int, default=7)
-    options = parser.parse_args()
+
+def run(options: Options, say: Say) -> Table:
+    """Medians, and ratios to os.walk."""
     with tempfile.TemporaryDirectory() as root:
-        fill(Path(root), options.files, options.folders)
-        walk = median(lambda: list(os.walk(root)), options.runs)
-        listing = median(lambda: list_anew(root, options.files), options.runs)
+        say(f"writing {FILES} files")
+        _fill(Path(root))
+        say("listing")
         library = Library([root])
-        library.scan()
-        again = median(library.names, options.runs)
-        cards = median(lambda: [library.preview(entry) for entry in library.entries()], options.runs)
-    print(f"{options.files} files in {options.folders} folders, with as many previews and notes")
-    print(f"os.walk                     {walk * 1000:8.1f} ms")
-    print(f"list anew                   {listing * 1000:8.1f} ms   {listing / walk:.1f} times os.walk")
-    print(f"names, nothing changed      {again * 1000:8.1f} ms")
-    print(f"the preview of every file   {cards * 1000:8.1f} ms")
+        seconds = {
+            "os.walk": _median(lambda: list(os.walk(root)), options.rounds),
+            "list anew": _median(lambda: _list_anew(root), options.rounds),
+            "names, nothing changed": _median(library.names, options.rounds),
+            "the preview of every file": _median(
+                lambda: [library.preview(entry) for entry in library.entries()], options.rounds
+            ),
+        }
+    table = Table(f"Listing {FILES} files in {FOLDERS} folders", {"ms": ".1f", "ratio": ".1f"})
+    table.rows += [{"what": name, "ms": 1e3 * s, "ratio": s / seconds["os.walk"]} for name, s in seconds.items()]
+    return table
 
 
-def fill(root: Path, files: int, folders: int) -> None:
-    for number in range(files):
-        folder = root / f"folder {number % folders}"
+def _fill(root: Path) -> None:
+    for number in range(FILES):
+        folder = root / f"folder {number % FOLDERS}"
         folder.mkdir(exist_ok=True)
         for suffix in (".pt", ".preview.png", ".json"):
             (folder / f"network {number}{suffix}").touch()
@@ -50,19 +49,15 @@ def fill(root: Path, files: int, folders: int) -> None:
         os.utime(folder, (long_ago, long_ago))  # a folder that changed just now is never taken for unchanged
 
 
-def list_anew(root: str, expected: int) -> None:
+def _list_anew(root: str) -> None:
     names = Library([root]).names()
-    assert len(names) == expected
+    assert len(names) == FILES
 
 
-def median(run: Callable[[], object], runs: int) -> float:
+def _median(run: Callable[[], object], runs: int) -> float:
     seconds = []
     for _ in range(runs):
         start = time.perf_counter()
         run()
         seconds.append(time.perf_counter() - start)
     return statistics.median(seconds)
-
-
-if __name__ == "__main__":
-    main()

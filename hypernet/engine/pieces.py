@@ -16,7 +16,7 @@ from torch import Tensor
 from hypernet.network import ACTIVATIONS, Activation, Layer, Linear, Net, Residual
 
 _TOKENS = 1024
-"""Of a piece. Measured by benchmarks/kernels.py: fewer make the products slow, more leave the cache."""
+"""Of a piece. Fewer make the products slow, more leave the cache (measured; see docs/performance.md)."""
 
 _IN_PLACE = {
     name: partial(cast("Callable[..., Tensor]", ACTIVATIONS[name]), inplace=True)

@@ -1,0 +1,1 @@
+"""What hypernetworks cost on this machine; see docs/performance.md. Run `python -m benchmarks`."""
