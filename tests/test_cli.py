@@ -249,6 +249,12 @@ def test_a_size_that_can_not_be_is_told(run: Run) -> None:
 
 
 @needs_demo
+def test_bench_explains_what_each_projection_costs_and_why(run: Run) -> None:
+    code, out, _ = run("bench", "--explain")
+    assert code == 0
+    assert "fold" in out and "stream" in out and "the text is the same in every step" in out
+
+
 def test_bench_gives_each_case_as_a_ratio(tmp_path: Path, run: Run) -> None:
     code, out, _ = run("bench", "--rounds", "1", "--json")
     assert code == 0

@@ -445,6 +445,28 @@ def test_the_ways_are_explained() -> None:
     engine.detach()
 
 
+def test_every_projection_is_accounted_for_with_the_reason() -> None:
+    unet = TinyUNet()
+    engine = Engine()
+    engine.attach(unet, plan_of("<hypernet:linear:0@0,1@1> <hypernet:linear:1@0,0@1>", unet))
+    details = engine.details()
+    assert sum(details.values()) == 32
+    assert {alike.way.why for alike in details if not alike.cross} == {
+        "the nets are linear, but more than one strength moves"
+    }
+    engine.detach()
+    assert not engine.details()
+
+
+def test_one_line_of_the_log_tells_the_ways(caplog: pytest.LogCaptureFixture) -> None:
+    engine, unet = Engine(), TinyUNet()
+    with caplog.at_level("INFO", "hypernet"):
+        engine.attach(unet, plan_of("<hypernet:linear>", unet))
+    engine.detach()
+    (line,) = caplog.messages
+    assert "fold 16" in line and "cache 16" in line
+
+
 def test_inference_mode_compares_the_context_once_for_each_unet_call(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its tensors can't tell whether they were written to, and every comparison makes the device wait."""
     compared: list[Tensor] = []

@@ -30,6 +30,7 @@ def bench(
     ] = None,
     checkpoint: Checkpoint = None,
     rounds: Annotated[int, typer.Option(min=1, max=1000, help="Rounds; each measures every case in turn.")] = 5,
+    explain: Annotated[bool, typer.Option("--explain", help="Say how each projection is computed, and why.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Measure the time of a step with and without a hypernetwork, as a ratio.
@@ -39,6 +40,8 @@ def bench(
     hypernet bench
 
     hypernet bench ink.pt --checkpoint model.safetensors
+
+    hypernet bench --explain
     """
     with waiting("Loading the model"):
         from hypernet.app import drawing
@@ -48,6 +51,9 @@ def bench(
     sites = find_sites(pipe.unet)
     networks = _given(file) if file is not None else _random(sites)
     plans: dict[str, Plan | None] = {NONE: None} | {name: _plan(one, sites) for name, one in networks.items()}
+    if explain:
+        _explain(pipe.unet, plans, as_json)
+        return
     with progress("Measuring", rounds * len(plans)) as advance:
         seconds = measure(pipe.unet, plans, rounds, advance)
     if as_json:
@@ -56,6 +62,28 @@ def bench(
     rows = [(name, f"{1000 * taken:.1f}", f"{taken / seconds[NONE]:.2f}") for name, taken in seconds.items()]
     out.print(table("network", ">ms per step", ">ratio", rows=rows))
     note(f"Medians of {rounds * _CALLS} steps, batch of 2, on {pipe.device}; other programs at work distort them.")
+
+
+def _explain(unet: Any, plans: Mapping[str, Plan | None], as_json: bool) -> None:
+    """How each network would be computed; nothing is measured."""
+    from hypernet.engine import Engine
+    from hypernet.engine.ways import COSTS
+
+    engine, rows = Engine(), []
+    for name, plan in plans.items():
+        if plan is not None:
+            engine.attach(unet, plan)
+            rows += [
+                (name, "text" if alike.cross else "picture", alike.width, count, alike.way.name, alike.way)
+                for alike, count in engine.details().items()
+            ]
+            engine.detach()
+    columns = ("network", "sees", "width", "projections", "way")
+    if as_json:
+        show_json([dict(zip(columns, row, strict=False)) | {"costs": COSTS[row[4]], "why": row[5].why} for row in rows])
+        return
+    cells = ((*row[:5], COSTS[row[4]], row[5].why) for row in rows)
+    out.print(table(*columns[:2], ">width", ">projections", "way", "a step costs", "because", rows=cells))
 
 
 def measure(

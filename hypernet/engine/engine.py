@@ -5,16 +5,19 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from hypernet.engine import ways
 from hypernet.engine.placed import Placed
 from hypernet.engine.run import ReadWeight, Run, SiteRun
 from hypernet.engine.standin import StandIn
 from hypernet.engine.tensors import readable_weight
+from hypernet.engine.ways import Way
 from hypernet.plan import Plan
 from hypernet.schedule import Moment
 
@@ -26,6 +29,15 @@ Clock = Callable[[tuple[Any, ...], Mapping[str, Any]], Moment]
 
 def no_clock(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Moment:
     return Moment()
+
+
+@dataclass(frozen=True)
+class Detail:
+    """Sites that are alike. cross: whether they see the text; width: of what they see; way: how they are computed."""
+
+    cross: bool
+    width: int
+    way: Way
 
 
 class Engine:
@@ -61,11 +73,13 @@ class Engine:
 
         self._handles.append(unet.register_forward_pre_hook(begin, with_kwargs=True))
         for site in run.sites:
-            if site.way in ("fold", "cache"):
+            if site.way.name in (ways.FOLD, ways.CACHE):
                 self._stand_ins.append(StandIn(site.module, site.project))
             else:
                 self._handles.append(site.module.register_forward_pre_hook(_before(site)))
-        _log.debug("hypernetworks attached: %s", self.explain())
+        _log.info(
+            "hypernetworks in this UNet: %s", ", ".join(f"{way} {count}" for way, count in self.explain().items())
+        )
 
     def detach(self) -> None:
         """Removes everything. The UNet is as it was; nothing of it is referred to from here."""
@@ -88,7 +102,12 @@ class Engine:
 
     def explain(self) -> Mapping[str, int]:
         """How many sites go which way."""
-        return Counter(site.way for site in self._run.sites) if self._run else {}
+        return Counter(site.way.name for site in self._run.sites) if self._run else {}
+
+    def details(self) -> Mapping[Detail, int]:
+        """How many sites of which kind go which way, and why."""
+        sites = self._run.sites if self._run else []
+        return Counter(Detail(site.cross, site.width, site.way) for site in sites)
 
 
 def _before(site: SiteRun) -> Callable[[nn.Module, tuple[Any, ...]], tuple[Any, ...] | None]:

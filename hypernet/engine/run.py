@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from hypernet.engine import chain as chains
+from hypernet.engine import ways
 from hypernet.engine.chain import Chain, Link
 from hypernet.engine.contexts import Contexts
 from hypernet.engine.fold import FoldedSite
@@ -70,24 +71,15 @@ class Run:
 
 
 class SiteRun:
-    """One site of a run. `way` says how it is computed; every way gives the plain formula's result."""
+    """One site of a run. `way` says how it is computed."""
 
     def __init__(self, run: Run, site: Site, applications: tuple[Application, ...]) -> None:
         self.run, self.module, self.width, self.cross = run, site.module, site.width, site.cross
         self.chain: Chain | None = None
         self._applications = applications
         self._fold: FoldedSite | None = None
-        self.way = self._choose()
-
-    def _choose(self) -> str:
-        readable = StandIn.possible(self.module) and self.run.read_weight(self.module) is not None
-        if self.cross:
-            return "cache" if readable else "cache input"
-        if not all(application.net.linear for application in self._applications):
-            return "stream"
-        fading = sum(application.course.fades for application in self._applications)
-        everywhere = all(application.on == "both" for application in self._applications)
-        return "fold" if readable and everywhere and fading <= 1 else "collapse"
+        readable = StandIn.possible(site.module) and run.read_weight(site.module) is not None
+        self.way = ways.choose(site.cross, applications, readable)
 
     def current(self) -> Chain:
         """The nets of this site with the strengths they have in this UNet call."""
@@ -127,7 +119,7 @@ class SiteRun:
         return context.get(key, lambda: StandIn.original(module, self.transform(x)), source=weight)
 
     def _folded(self, module: nn.Module, weight: Tensor, x: Tensor) -> Tensor:
-        if self.way != "fold":
+        if self.way.name != ways.FOLD:
             return StandIn.original(module, self.transform(x))
         if self._fold is None or not self._fold.holds(weight):
             self._fold = FoldedSite(weight, module._parameters.get("bias"), self.run.placed)
@@ -135,7 +127,7 @@ class SiteRun:
             return self._fold.at(self.current())(x)
         except (MemoryError, RuntimeError) as error:  # torch's out-of-memory errors are RuntimeErrors
             self.run.note_short_of_memory(error)
-            self.way, self._fold = "collapse", None
+            self.way, self._fold = ways.SHORT_OF_MEMORY, None
             return StandIn.original(module, self.transform(x))
 
 
