@@ -6,13 +6,13 @@ for it. A context counts as the same only if every number in it is: one comparis
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from hypernet.engine.tensors import Sample
+from hypernet.engine.tensors import Sample, Samples
 
 _KEPT_CONTEXTS = 4
 """Prompt editing, AND and split guidance alternate between a few."""
@@ -21,7 +21,7 @@ _KEPT_CONTEXTS = 4
 @dataclass(frozen=True)
 class _Made:
     result: Sample
-    source: Sample | None
+    sources: Samples
 
 
 class Context:
@@ -32,12 +32,12 @@ class Context:
         self._made: dict[Hashable, _Made] = {}
         self._used: set[Hashable] = set()
 
-    def get(self, key: Hashable, make: Callable[[], Tensor], source: Tensor | None = None) -> Tensor:
-        """What `make` gave for this key, as long as neither it nor the weight it came from (`source`) has changed."""
+    def get(self, key: Hashable, make: Callable[[], Tensor], sources: Sequence[Tensor | None] = ()) -> Tensor:
+        """What `make` gave for this key, as long as neither it nor the weights it came from have changed."""
         self._used.add(key)
         made = self._made.get(key)
-        if made is None or not made.result.unchanged or not _same(made.source, source):
-            made = self._made[key] = _Made(Sample.of(make()), None if source is None else Sample.of(source))
+        if made is None or not made.result.unchanged or not made.sources.still(sources):
+            made = self._made[key] = _Made(Sample.of(make()), Samples(sources))
         kept = made.result
         return kept.tensor if kept.version is not None else kept.tensor.clone()  # a caller may scale it in place
 
@@ -45,10 +45,6 @@ class Context:
         """Drops what the last visit did not ask for: strengths that have passed."""
         self._made = {key: made for key, made in self._made.items() if key in self._used}
         self._used = set()
-
-
-def _same(sample: Sample | None, tensor: Tensor | None) -> bool:
-    return tensor is None if sample is None else tensor is not None and sample.still(tensor)
 
 
 class Contexts:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from hypernet.engine.chain import Chain
 from hypernet.engine.placed import Placed
-from hypernet.engine.tensors import Sample
+from hypernet.engine.tensors import Samples
 from hypernet.network import Linear
 
 
@@ -69,12 +69,13 @@ class FoldedSite:
     """One projection with the nets it was last asked for; valid while the host's weight is as it was."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None, placed: Placed) -> None:
-        self._weight, self._bias, self._placed = Sample.of(weight), bias, placed
+        self._weight, self._bias, self._placed = weight, bias, placed
+        self._seen = Samples((weight, bias))
         self._folded: tuple[Chain, Folded] | None = None
         self._line: tuple[Chain, Line] | None = None
 
-    def holds(self, weight: Tensor) -> bool:
-        return self._weight.still(weight)
+    def holds(self, weight: Tensor, bias: Tensor | None) -> bool:
+        return self._seen.still((weight, bias))
 
     def at(self, chain: Chain) -> Folded:
         """The projection after the chain. At most one link fades; its strength moves along a line without refolding."""
@@ -95,5 +96,5 @@ class FoldedSite:
 
     def _fold(self, chain: Chain) -> Folded:
         if not chain:
-            return Folded(self._weight.tensor, self._bias)
-        return fold(self._weight.tensor, self._bias, chain, self._placed)
+            return Folded(self._weight, self._bias)
+        return fold(self._weight, self._bias, chain, self._placed)

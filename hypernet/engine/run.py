@@ -115,14 +115,15 @@ class SiteRun:
 
     def _cached(self, module: nn.Module, weight: Tensor, x: Tensor) -> Tensor:
         context = self.run.contexts.find(x)
-        key = (self, self.current())
-        return context.get(key, lambda: StandIn.original(module, self.transform(x)), source=weight)
+        key, sources = (self, self.current()), (weight, module._parameters.get("bias"))
+        return context.get(key, lambda: StandIn.original(module, self.transform(x)), sources)
 
     def _folded(self, module: nn.Module, weight: Tensor, x: Tensor) -> Tensor:
         if self.way.name != ways.FOLD:
             return StandIn.original(module, self.transform(x))
-        if self._fold is None or not self._fold.holds(weight):
-            self._fold = FoldedSite(weight, module._parameters.get("bias"), self.run.placed)
+        bias = module._parameters.get("bias")
+        if self._fold is None or not self._fold.holds(weight, bias):
+            self._fold = FoldedSite(weight, bias, self.run.placed)
         try:
             return self._fold.at(self.current())(x)
         except (MemoryError, RuntimeError) as error:  # torch's out-of-memory errors are RuntimeErrors

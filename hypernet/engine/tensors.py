@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -45,6 +46,21 @@ class Sample:
             and tensor.dtype == mine.dtype
             and tensor.device == mine.device
         )
+
+
+class Samples:
+    """Several tensors, each of which may be missing, with the state they had."""
+
+    def __init__(self, tensors: Iterable[Tensor | None]) -> None:
+        self._samples = tuple(None if tensor is None else Sample.of(tensor) for tensor in tensors)
+
+    def still(self, tensors: Sequence[Tensor | None]) -> bool:
+        """Whether these are surely the same, with the same numbers. Never wrongly yes."""
+        return len(tensors) == len(self._samples) and all(map(_same, self._samples, tensors))
+
+
+def _same(sample: Sample | None, tensor: Tensor | None) -> bool:
+    return tensor is None if sample is None else tensor is not None and sample.still(tensor)
 
 
 def autocast_dtype(device: torch.device) -> torch.dtype | None:
