@@ -92,7 +92,8 @@ numbers = st.integers(0, 2**53) | st.floats(0, 8, width=32)
 def test_metadata_of_any_kind_comes_back(
     tmp_path_factory: pytest.TempPathFactory, metadata: Metadata, way: str
 ) -> None:
-    net = Net(8, (Linear(torch.eye(8), None),))
+    active = metadata.activation_func == "relu" and metadata.activate_output
+    net = Net(8, (Linear(torch.eye(8), None), *([Activation("relu")] if active else [])))
     path = tmp_path_factory.mktemp("metadata") / f"file{way}"
     hypernet.save(Network({8: Pair(net, net)}, metadata), path)
     found = hypernet.load(path).metadata
@@ -156,6 +157,66 @@ def test_metadata_that_no_reader_would_take_are_not_saved(tmp_path: Path, metada
     with pytest.raises(HypernetError):
         hypernet.save(Network({8: Pair(net, net)}, metadata), tmp_path / f"file{way}")
     assert not list(tmp_path.iterdir())
+
+
+EYE = torch.eye(8)
+RELU = (Linear(EYE, None), Activation("relu"), Linear(EYE, None))
+CONTRADICTIONS: dict[str, tuple[Net, Metadata]] = {
+    "an activation without a name": (Net(8, RELU), Metadata(activate_output=False)),
+    "another activation": (Net(8, RELU), Metadata(activation_func="tanh", activate_output=False)),
+    "an activation that nobody knows": (Net(8, RELU), Metadata(activation_func="os.system", activate_output=False)),
+    "an activation at the end that is not there": (Net(8, RELU), Metadata(activation_func="relu")),
+    "an activation that is not there": (Net(8, RELU[:1]), Metadata(activation_func="relu")),
+    "names in another order": (
+        Net(8, (*RELU[:1], *RELU[:1]), ("linear.1.weight", "linear.0.weight")),
+        Metadata(),
+    ),
+    "a name with a terminal escape": (Net(8, RELU[:1], ("linear.0.weight\x1b[2J",)), Metadata()),
+    "a name with markup": (Net(8, RELU[:1], ("<script>",)), Metadata()),
+    "a key with a terminal escape": (Net(8, RELU[:1]), Metadata(extra={"\x1b[2J": 1})),
+    "a text with a terminal escape in a list": (Net(8, RELU[:1]), Metadata(extra={"a": [{"b": "\x9b2J"}]})),
+    "an object in the metadata": (Net(8, RELU[:1]), Metadata(extra={"a": Path()})),
+    "bytes in the metadata": (Net(8, RELU[:1]), Metadata(extra={"a": b"x"})),
+    "a key without a value": (Net(8, RELU[:1]), Metadata(keys=("name", "a"))),
+    "another width inside": (Net(8, (Linear(torch.ones(4, 8), None),)), Metadata()),
+    "no layers": (Net(8, ()), Metadata()),
+    "half a layer norm": (Net(8, (Linear(EYE, None), LayerNorm(torch.ones(4), torch.ones(4)))), Metadata()),
+}
+
+
+@pytest.mark.parametrize("way", [".pt", ".safetensors"])
+@pytest.mark.parametrize("contradiction", CONTRADICTIONS)
+def test_a_network_that_would_come_back_as_another_is_not_saved(tmp_path: Path, contradiction: str, way: str) -> None:
+    net, metadata = CONTRADICTIONS[contradiction]
+    with pytest.raises(HypernetError) as caught:
+        hypernet.save(Network({8: Pair(net, net)}, metadata), tmp_path / f"file{way}")
+    assert str(caught.value).startswith("file.") and str(caught.value).isprintable()
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("way", [".pt", ".safetensors"])
+@pytest.mark.parametrize("pairs", [{}, {0: 8}, {-8: 8}, {16: 8}, {10**7: 8}], ids=str)
+def test_a_network_of_a_width_that_cannot_be_is_not_saved(tmp_path: Path, pairs: dict[int, int], way: str) -> None:
+    net = Net(8, RELU[:1])
+    with pytest.raises(HypernetError):
+        hypernet.save(Network(dict.fromkeys(pairs, Pair(net, net))), tmp_path / f"file{way}")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("key", "way", "other"),
+    [("format", ".safetensors", ".pt"), ("16", ".pt", ".safetensors")],
+    ids=["own key", "width"],
+)
+def test_a_key_that_one_kind_of_file_cannot_carry_is_not_lost_silently(
+    tmp_path: Path, key: str, way: str, other: str
+) -> None:
+    net = Net(8, RELU[:1])
+    network = Network({8: Pair(net, net)}, Metadata(extra={key: "x"}))
+    with pytest.raises(HypernetError):
+        hypernet.save(network, tmp_path / f"file{way}")
+    hypernet.save(network, tmp_path / f"file{other}")
+    assert hypernet.load(tmp_path / f"file{other}").metadata.extra[key] == "x"
 
 
 def test_whole_numbers_are_no_type_for_weights(tmp_path: Path) -> None:

@@ -61,8 +61,10 @@ def values_to_write(metadata: Metadata) -> dict[str, object]:
         if key not in keys and key not in metadata.extra and getattr(metadata, key) != getattr(default, key):
             keys.append(key)
     keys += [key for key in metadata.extra if key not in keys]
-    values = {key: _raw(metadata.extra.get(key) if key in metadata.extra else getattr(metadata, key)) for key in keys}
-    read_values(values)
+    values = {key: _raw(metadata.extra.get(key, getattr(metadata, str(key), _WRONG))) for key in keys}
+    lost = set(values).difference(read_values(values).keys or ())
+    if lost:
+        raise Refused(f"its metadata holds what no file can carry: {shown(min(lost))}.", "Leave it out.")
     return values
 
 

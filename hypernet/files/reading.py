@@ -39,6 +39,12 @@ def peek(path: str | os.PathLike[str]) -> Summary:
         return summarise(contents.container, _network(contents, weights.outline))
 
 
+def outline(path: str | os.PathLike[str]) -> Network:
+    """The network without its weights' values (on torch's meta device). Raises Refused, OSError."""
+    with opened(path) as source:
+        return _network(_contents(source), weights.outline)
+
+
 def read(source: Source, *, mapped: bool) -> Network:
     """The network in an open file, as `load` gives it. Raises Refused, and what Python raises on damaged data."""
     contents = _contents(source)

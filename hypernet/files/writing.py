@@ -12,7 +12,9 @@ from torch import Tensor
 from hypernet.atomic import writing
 from hypernet.errors import HypernetError
 from hypernet.files import safetensors_format, torch_writer
-from hypernet.files.refused import Refused
+from hypernet.files.metadata import values_to_write
+from hypernet.files.reading import outline
+from hypernet.files.refused import Refused, shown
 from hypernet.files.weights import INFINITY
 from hypernet.network import Activation, Layer, LayerNorm, Linear, Metadata, Net, Network, Residual
 
@@ -25,9 +27,10 @@ def save(
     """Writes the network; the suffix says how: `.safetensors`, or `.pt` for programs that read nothing else.
 
     dtype: type of the stored weights; as they are when None. Without it nothing is lost: weights, names and metadata
-    come back bit for bit. An existing file is only replaced with `overwrite`, and then whole or not at all.
-    Raises HypernetError: another suffix, a file in the way, a type that can't hold the weights, metadata that no reader
-    would take; OSError from the disk.
+    come back bit for bit. An existing file is only replaced with `overwrite`, and then whole or not at all. What was
+    written is read before it takes its place, so that no file is left that gives another network, or none.
+    Raises HypernetError: another suffix, a file in the way, a type that can't hold the weights, layers or metadata that
+    no file can carry; OSError from the disk.
     """
     target = Path(path)
     write = WRITERS.get(target.suffix.lower())
@@ -41,8 +44,37 @@ def save(
     try:
         with writing(target) as stream:
             write(network, stored, stream)
+            stream.flush()
+            _check(outline(stream.name), network)
     except Refused as refused:
         raise HypernetError(f"{target.name}: {refused.problem} {refused.advice}") from None
+
+
+def _check(written: Network, network: Network) -> None:
+    """Raises Refused unless the nets are the same: a reader builds them from the weights' names and the metadata."""
+    if _forms(written) != _forms(network):
+        raise Refused("its layers are not those that its names and metadata tell of.", "Correct its metadata.")
+    if lost := values_to_write(network.metadata).keys() - values_to_write(written.metadata).keys():
+        raise Refused(f"its metadata holds what this kind of file can't carry: {shown(min(lost))}.", "Leave it out.")
+
+
+def _forms(network: Network) -> object:
+    """The nets without their weights' values."""
+    return {
+        (width, which): [[_form(layer) for layer in net.layers], list(_named(net, network.metadata))]
+        for width, pair in network.pairs.items()
+        for which, net in (("k", pair.k), ("v", pair.v))
+    }
+
+
+def _form(layer: Layer) -> object:
+    match layer:
+        case Residual(block, width, skip):
+            return [_form(inner) for inner in block], width, skip is None
+        case Activation(name, weight):
+            return name, weight is None
+        case Linear(weight, bias) | LayerNorm(weight, bias):
+            return type(layer), weight.shape, bias is None
 
 
 def named(network: Network) -> dict[int, tuple[dict[str, Tensor], dict[str, Tensor]]]:
