@@ -5,6 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 
+def printable(text: str) -> str:
+    """The text without control and direction characters: a name from a stranger would command the terminal."""
+    return "".join(char if char.isprintable() else "�" for char in text)
+
+
 class HypernetError(Exception):
     """Something the user can understand and act on; the text is ready to be shown."""
 
@@ -14,7 +19,7 @@ class UnreadableFile(HypernetError):
 
     def __init__(self, path: str | Path, problem: str, advice: str = "Download or export the file again.") -> None:
         self.path, self.problem, self.advice = Path(path), problem, advice
-        super().__init__(f"{self.path.name}: {problem} {advice}")
+        super().__init__(f"{printable(self.path.name)}: {problem} {advice}")
 
     def __reduce__(self) -> tuple[type, tuple[str, str, str]]:
         return type(self), (str(self.path), self.problem, self.advice)

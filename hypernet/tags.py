@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from hypernet.errors import printable
 from hypernet.schedule import Course, Schedule
 
 _TAG = re.compile(r"<hypernet:([^>]*)>", re.IGNORECASE)
@@ -173,5 +174,5 @@ def _quote(text: str) -> str:
 
 
 def _shorten(text: str, limit: int = 120) -> str:
-    printable = "".join(char if char.isprintable() else "�" for char in text)
-    return printable if len(printable) <= limit else printable[: limit - 1] + "…"
+    shown = printable(text)
+    return shown if len(shown) <= limit else shown[: limit - 1] + "…"

@@ -15,9 +15,12 @@ import json
 import pickle
 import struct
 import sys
+import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+
+from hypernet.files.metadata import TEXTS
 
 CORPUS = Path(__file__).parent / "data" / "hostile"
 COMMAND = "echo > PWNED"
@@ -225,6 +228,88 @@ CALLS: tuple[tuple[str, str, tuple[bytes, ...]], ...] = (
     ("torch._dynamo.guards", "GuardBuilder.get", (text(CODE),)),
     ("torch.nn.modules.linear", "Linear", (number(8), number(8))),
     ("torch.nn", "Module", ()),
+    ("os", "posix_spawn", (text("/bin/sh"), tuple_of(text("sh")), b"}")),
+    ("os.path", "os.system", (text(COMMAND),)),
+    ("commands", "getoutput", (text(COMMAND),)),
+    ("builtins", "__import__.__self__.eval", (text(CODE),)),
+    ("builtins", "object.__reduce_ex__", (b"}", number(2))),
+    ("builtins", "vars", ()),
+    ("builtins", "type", (text("x"), b")", b"}")),
+    ("builtins", "bytearray", (number(1 << 40),)),
+    ("builtins", "range", (number(1 << 60),)),
+    ("builtins", "set", (b"]",)),
+    ("copyreg", "__newobj__", (name("os", "system"),)),
+    ("copyreg", "__reduce_ex__", (b"}", number(2))),
+    ("collections", "OrderedDict.__reduce_ex__", (b"}", number(2))),
+    ("collections", "defaultdict", (name("os", "system"),)),
+    ("collections", "_sys.modules", ()),
+    ("operator", "itemgetter", (number(77), number(83))),
+    ("inspect", "getattr_static", (b"}", text("keys"))),
+    ("unittest.mock", "_importer", (text("os"),)),
+    ("codeop", "compile_command", (text(CODE),)),
+    ("types", "LambdaType", ()),
+    ("_interpreters", "run_string", (number(0), text(CODE))),
+    ("_xxsubinterpreters", "run_string", (number(0), text(CODE))),
+    ("_frozen_importlib", "_gcd_import", (text("os"),)),
+    ("_frozen_importlib_external", "SourceFileLoader", (text("x"), text("PWNED"))),
+    ("_imp", "create_dynamic", (text("x"),)),
+    ("imp", "load_source", (text("x"), text("PWNED"))),
+    ("_posixsubprocess", "fork_exec", ()),
+    ("multiprocessing.context", "Process", ()),
+    ("asyncio.unix_events", "_UnixSubprocessTransport._start", ()),
+    ("threading", "Thread", ()),
+    ("_thread", "start_new_thread", (name("os", "system"), tuple_of(text(COMMAND)))),
+    ("atexit", "register", (name("os", "system"), text(COMMAND))),
+    ("_aix_support", "_read_cmd_output", (text(COMMAND),)),
+    ("_pyrepl.pager", "pipe_pager", (text("x"), text(COMMAND))),
+    ("pexpect", "spawn", (text("sh"),)),
+    ("pipes", "Template", ()),
+    ("code", "InteractiveInterpreter.runcode", (b"N", text(CODE))),
+    ("idlelib.pyshell", "ModifiedInterpreter.runcode", (b"N", text(CODE))),
+    ("idlelib.autocomplete", "AutoComplete.get_entity", (b"N", text(CODE))),
+    ("idlelib.debugobj", "ObjectTreeItem.SetText", (b"N", text(CODE))),
+    ("lib2to3.pgen2.pgen", "ParserGenerator.make_label", (b"N", text(CODE))),
+    ("http.client", "HTTPSConnection", (text("localhost"),)),
+    ("urllib2", "urlopen", (text("http://localhost/"),)),
+    ("requests.api", "get", (text("http://localhost/"),)),
+    ("aiohttp.client", "ClientSession", ()),
+    ("ftplib", "FTP", (text("localhost"),)),
+    ("poplib", "POP3", (text("localhost"),)),
+    ("smtplib", "SMTP", (text("localhost"),)),
+    ("telnetlib", "Telnet", (text("localhost"),)),
+    ("xmlrpc.client", "ServerProxy", (text("http://localhost/"),)),
+    ("socketserver", "TCPServer", ()),
+    ("sqlite3", "connect", (text("PWNED"),)),
+    ("shelve", "open", (text("PWNED"),)),
+    ("tempfile", "mkstemp", ()),
+    ("tarfile", "open", (text("PWNED"),)),
+    ("zipfile", "ZipFile", (text("PWNED"), text("w"))),
+    ("pathlib", "PosixPath", (text("PWNED"),)),
+    ("linecache", "getlines", (text("PWNED"),)),
+    ("py_compile", "compile", (text("PWNED"),)),
+    ("mmap", "mmap", (number(-1), number(1 << 40))),
+    ("_ctypes", "dlopen", (text("libc.so.6"), number(2))),
+    ("dill", "loads", (text("x"),)),
+    ("joblib", "load", (text("PWNED"),)),
+    ("fickling.hook", "remove_hook", ()),
+    ("numpy", "poly1d", ()),
+    ("numpy", "ctypeslib.load_library", (text("x"), text("."))),
+    ("torch", "ops.load_library", (text("PWNED"),)),
+    ("torch", "device", (text("cuda"),)),
+    ("torch", "zeros", (number(1 << 40),)),
+    ("torch.storage", "UntypedStorage", (number(1 << 40),)),
+    ("torch.package", "PackageImporter", (text("PWNED"),)),
+    ("torch.distributed.rpc.internal", "_run_function", (text("x"),)),
+    ("torch.utils.cpp_extension", "load_inline", (text("x"), text("x"))),
+    ("torch.utils.model_zoo", "load_url", (text("http://localhost/"),)),
+    ("torch.utils.collect_env", "run_and_read_all", (b"N", text(COMMAND))),
+    ("torch._C", "import_ir_module_from_buffer", (text("x"),)),
+    ("torch._utils", "_rebuild_sparse_tensor", (b"N", b")")),
+    ("torch._utils", "_rebuild_nested_tensor", (b"N", b"N", b"N", b"N")),
+    ("torch._utils", "_rebuild_qtensor", (b"N", number(0), b")", b")", b"N", b"N", b"N")),
+    ("torch._utils", "_rebuild_meta_tensor_no_storage", (b"N", tuple_of(number(1 << 40)), b")", b"\x89")),
+    ("torch._utils", "_rebuild_device_tensor_from_numpy", (b"N", b"N", text("cpu"), b"\x89")),
+    ("torch.nn.parameter", "Parameter", (b"N",)),
     ("hypernet", "save", ()),
     ("hypernet.files", "load", (text("PWNED"),)),
 )
@@ -247,11 +332,19 @@ def ways_to_call() -> dict[str, bytes]:
     ways = {
         "STACK_GLOBAL": by_stack,
         "STACK_GLOBAL from the memo": text("os") + b"q\x01" + text("system") + b"q\x020h\x01h\x02\x93)R",
+        "STACK_GLOBAL of letters picked from a text": name("operator", "itemgetter") + tuple_of(number(0)) + b"R",
+        "STACK_GLOBAL behind a frame's end": b"\x95" + struct.pack("<Q", 3) + by_stack,
+        "STACK_GLOBAL of a text of protocol 0": b"Vos\nVsystem\n\x93)R",
+        "STACK_GLOBAL of a text of Python 2": b"S'os'\nU\x06system\x93)R",
         "STACK_GLOBAL of no texts": number(1) + number(2) + b"\x93",
         "STACK_GLOBAL with a dotted name": text("torch") + text("_utils.os.system") + b"\x93)R",
         "STACK_GLOBAL through a class": text("collections") + text("OrderedDict.__init__.__globals__") + b"\x93",
         "INST": b"(" + text(COMMAND) + b"ios\nsystem\n",
         "OBJ": b"(" + name("os", "system") + text(COMMAND) + b"o",
+        "OBJ whose result is dropped": b"(" + name("os", "system") + text(COMMAND) + b"o0N",
+        "INST whose result is dropped": b"(" + text(COMMAND) + b"ios\nsystem\n0N",
+        "REDUCE before a dropped mark": b"(" + SYSTEM + b"1N",
+        "a nested pickle": call("_pickle", "loads", b"C\x05cos\nx"),
         "NEWOBJ": code + b"\x81",
         "NEWOBJ of OrderedDict": name("collections", "OrderedDict") + b")\x81",
         "NEWOBJ_EX": code + b"}\x92",
@@ -264,6 +357,17 @@ def ways_to_call() -> dict[str, bytes]:
         + b")R"
         + table((text("__setstate__"), SYSTEM))
         + b"b",
+        "BUILD on a known function": name("torch._utils", "_rebuild_tensor_v2")
+        + table((text("__code__"), b"N"))
+        + b"b",
+        "BUILD on a size": name("torch", "Size") + b")R}b",
+        "BUILD on a list": b"]" + table((text("append"), SYSTEM)) + b"b",
+        "BUILD on a number's type": call("numpy", "dtype", text("f8")) + tuple_of(number(3), SYSTEM) + b"b",
+        "BUILD with slots": name("collections", "OrderedDict")
+        + b")R"
+        + tuple_of(b"N", table((text("x"), SYSTEM)))
+        + b"b",
+        "BUILD on a storage": storage() + b"}b",
         "BUILD on a storage type": name("torch", "FloatStorage") + b"}b",
         "BUILD on a tensor": tensor() + table((text("data"), number(1))) + b"b",
         "REDUCE of a storage type": name("torch", "FloatStorage") + tuple_of(number(1 << 40)) + b"R",
@@ -296,6 +400,7 @@ def ways_to_call() -> dict[str, bytes]:
         "way before the rest.pt": zipped(SYSTEM + b"0" + network()),
         "way in a persistent id.pt": zipped(network(net(tensor(stored=tuple_of(SYSTEM) + b"Q")))),
         "way as a storage's type.pt": zipped(network(net(tensor(stored=storage("0", 64, "FloatStorage", SYSTEM))))),
+        "way behind the end.pt": zipped(network() + b"." + b"\x80\x02" + SYSTEM),
         "way in a parameter.pt": zipped(
             network(net(call("torch._utils", "_rebuild_parameter", SYSTEM, b"\x88", b"}")))
         ),
@@ -394,6 +499,12 @@ def bombs() -> dict[str, bytes]:
         "a memo slot that is empty": b"h\x77",
         "a memo slot below zero": b"Np-1\ng-1\n",
         "an append to a number": number(1) + number(2) + b"a",
+        "more for a tensor": tensor() + text("x") + b"a",
+        "more for a storage": storage() + b"(" + text("x") + b"e",
+        "items for a tuple": b")" + text("x") + text("y") + b"s",
+        "items for a list": b"](" + text("x") + text("y") + b"u",
+        "items for a size": name("torch", "Size") + b")R(" + number(0) + number(1 << 40) + b"u",
+        "items for a storage": storage() + text("x") + text("y") + b"s",
         "items for a tensor": tensor() + text("x") + text("y") + b"s",
         "an odd number of items": b"}(" + text("x") + b"u",
         "a float of letters": b"Fabc\n",
@@ -474,6 +585,23 @@ def tensors_that_lie() -> dict[str, bytes]:
         "a storage with more facts": tensor(stored=storage("0", 64, "FloatStorage", b"N", b"N")),
         "a persistent id of another kind": tensor(stored=tuple_of(text("module"), text("x")) + b"Q"),
         "a persistent id that is no tuple": tensor(stored=number(5) + b"Q"),
+        "a persistent id that is a list": tensor(stored=b"](" + text("storage") + b"eQ"),
+        "a persistent id that is empty": tensor(stored=b")Q"),
+        "a persistent id in a persistent id": tensor(stored=storage() + b"Q"),
+        "a persistent id with a text for its type": tensor(
+            stored=tuple_of(text("storage"), text("FloatStorage"), text("0"), text("cpu"), number(64)) + b"Q"
+        ),
+        "a persistent id with a number for its key": tensor(
+            stored=tuple_of(text("storage"), name("torch", "FloatStorage"), number(0), text("cpu"), number(64)) + b"Q"
+        ),
+        "a persistent id with a number for its place": tensor(
+            stored=tuple_of(text("storage"), name("torch", "FloatStorage"), text("0"), number(0), number(64)) + b"Q"
+        ),
+        "a persistent id with a float for its length": tensor(
+            stored=tuple_of(text("storage"), name("torch", "FloatStorage"), text("0"), text("cpu"), b"G" + bytes(8))
+            + b"Q"
+        ),
+        "a persistent id with a tensor for its type": tensor(stored=tuple_of(text("storage"), tensor()) + b"Q"),
         "another width": tensor((4, 8), (8, 1)),
     }
     made = {f"tensor {what}.pt": zipped(network(net(weight), net(weight))) for what, weight in weights.items()}
@@ -548,6 +676,11 @@ def zips() -> dict[str, bytes]:
         entry.external_attr = 0o120777 << 16
         made.writestr(entry, "/etc/passwd")
     end_at = good.index(end)
+    inner = zipped(SYSTEM)
+    overlapping = archive(records | {"a/data/0": inner[inner.index(local) :][:256].ljust(256, b"\0")})
+    kernel = archive({"a/data/0": bytes(100_000), "a/data/1": b"", "a/data.pkl": CONTENT}).replace(
+        b"a/data/1", b"a/data/0"
+    )
     wide = good[:end_at] + struct.pack("<4sQ2H2L4Q", b"PK\6\6", 44, 45, 45, 0, 0, 1 << 60, 1 << 60, 1 << 60, 1 << 60)
     wide += struct.pack("<4sLQL", b"PK\6\7", 0, end_at, 1) + good[end_at:]
     lost = good[:end_at] + struct.pack("<4sLQL", b"PK\6\7", 0, 1 << 62, 1) + good[end_at:]
@@ -602,6 +735,24 @@ def zips() -> dict[str, bytes]:
         "zip within a zip.pt": archive({"ink.pt": good}),
         "zip big-endian.pt": archive(records | {"a/byteorder": b"big"}),
         "zip a byte order of 1 MB.pt": archive(records | {"a/byteorder": b"l" * 5000}),
+        "zip records that overlap.pt": patched(good, central, 42, struct.pack("<L", good.index(b"a/data/0") - 30), 2),
+        "zip a record within another.pt": patched(
+            overlapping, central, 42, struct.pack("<L", overlapping.index(local, overlapping.index(b"a/data/0"))), 0
+        ),
+        "zip one record listed twice.pt": kernel,
+        "zip two sizes in front of the data.pt": patched(good, local, 18, struct.pack("<2L", 5, 5)),
+        "zip lengths behind the data that are not its own.pt": patched(
+            patched(good, local, 6, b"\x08\0"), local, 18, struct.pack("<2L", 7, 7)
+        ),
+        "zip another checksum.pt": patched(zipped(SYSTEM), central, 16, b"\1\2\3\4"),
+        "zip a wide size in front of the data.pt": patched(good, local, 18, struct.pack("<2L", 1 << 31, 1 << 31)),
+        "zip a directory with more behind it.pt": patched(
+            good, end, 12, struct.pack("<L", end_at - good.index(central) - 1)
+        ),
+        "zip two archives.pt": good + zipped(SYSTEM),
+        "zip something in front.pt": b"PK\3\4" + bytes(40) + good,
+        "zip code before the archive.pt": b"\x80\x02" + SYSTEM + b"." + good,
+        "zip an unknown compression.pt": patched(good, central, 10, b"\x5f\0"),
         "zip data cut short.pt": archive(records | {"a/data/0": bytes(255)}),
     }
 
@@ -655,6 +806,12 @@ def safetensors() -> dict[str, bytes]:
         "metadata of nested lists": tensors(header(__metadata__={"activation_func": '"wobble"', "x": "[" * 20000})),
         "metadata names an unknown activation": tensors(header(__metadata__={"activation_func": "<script>"})),
         "names twice": tensors(double),
+        "names twice, one of them escaped": tensors(double.replace(b'"8.k', b'"\\u0038.k', 1)),
+        "names with a terminal escape": tensors(good.replace(b"8.k.linear.0", b"8.k.linear.\\u001b[2J")),
+        "metadata twice": tensors(good[:-1] + b',"__metadata__":{},"__metadata__":{}}'),
+        "metadata of a version with markup": tensors(
+            header(__metadata__={"format": "hypernet", "format_version": "<b>"})
+        ),
         "names twice in the metadata": tensors(good[:-1] + facts),
         "names twice in an entry": tensors(good.replace(b'"dtype"', b'"shape": [8, 8], "dtype"', 1)),
         "names of another model": tensors({"a.weight": {"dtype": "F32", "shape": [8, 16], "data_offsets": [0, 512]}}),
@@ -669,6 +826,11 @@ def safetensors() -> dict[str, bytes]:
         "entry without offsets": tensors(good.replace(b'"data_offsets"', b'"data_offsetz"', 1)),
         "type unknown": tensors(header(k={"dtype": "Q7"})),
         "type whole numbers": tensors(header(k={"dtype": "I32"})),
+        "type of complex numbers": tensors(header(k={"dtype": "C64", "shape": [4, 8]})),
+        "type of truth values": tensors(header(k={"dtype": "BOOL"})),
+        "type of four bits": tensors(header(k={"dtype": "F4"})),
+        "type with markup": tensors(header(k={"dtype": "<script>alert(1)</script>"})),
+        "type with a terminal escape": tensors(header(k={"dtype": "\x1b[2J"})),
         "type of eight bits": tensors(header(k={"dtype": "F8_E4M3"})),
         "type a number": tensors(header(k={"dtype": 5})),
         "type a list": tensors(header(k={"dtype": ["F32"]})),
@@ -707,6 +869,53 @@ def safetensors() -> dict[str, bytes]:
     return {f"safetensors {what}.safetensors": data for what, data in made.items()}
 
 
+def texts_that_command() -> dict[str, bytes]:
+    """A terminal's command in each text that is told to people."""
+    made = {}
+    for key in (*TEXTS, "another"):
+        for what, value in (("escape", "a\x1b[2J"), ("C1", "a\x9b2J"), ("bell", "\a")):
+            made[f"text {what} in {key}.pt"] = zipped(network(None, None, (text(key), text(value))))
+            made[f"text {what} in {key}.safetensors"] = tensors(header(__metadata__={key: json.dumps(value)}))
+    deep = table((text("a"), b"](" + text("\x1b[2J") + b"e"))
+    return made | {
+        "text escape in a table.pt": zipped(network(None, None, (text("x"), deep))),
+        "text escape in a table.safetensors": tensors(header(__metadata__={"x": '{"a": ["\\u001b[2J"]}'})),
+        "text escape in a width.pt": zipped(network(width=text("\x1b[2J"))),
+        "text escape in a weight.pt": zipped(network(net(called=text("linear.\x1b[2J.weight")))),
+        "text escape in an asked name.pt": zipped(network(None, None, (text("x"), name("o\x1b[2Js", "system")))),
+        "text escape in a storage.pt": zipped(network(net(tensor(stored=storage("\x1b[2J"))))),
+        "text escape in a record.pt": archive({"a/data.pkl": CONTENT, "a/\x1b[2J": b""}),
+    }
+
+
+def tars() -> dict[str, bytes]:
+    """The form before PyTorch 0.1.10, which its `weights_only` once read with the full pickle (CVE-2025-32434)."""
+    bad = b"\x80\x02" + SYSTEM + b"."
+    parts = {"sys_info": pickle.dumps({}, 2), "pickle": CONTENT, "tensors": pickle.dumps(0, 2), "storages": b""}
+
+    def tar(records: dict[str, bytes], *links: str) -> bytes:
+        stream = io.BytesIO()
+        with tarfile.open(fileobj=stream, mode="w", format=tarfile.USTAR_FORMAT) as made:
+            for path, data in records.items():
+                entry = tarfile.TarInfo(path)
+                entry.size = len(data)
+                made.addfile(entry, io.BytesIO(data))
+            for path in links:
+                entry = tarfile.TarInfo(path)
+                entry.type, entry.linkname = tarfile.SYMTYPE, "/etc/passwd"
+                made.addfile(entry)
+        return stream.getvalue()[:6144]
+
+    made = {f"tar call in its {part}.pt": tar(parts | {part: bad}) for part in parts}
+    return made | {
+        "tar a name that climbs out.pt": tar(parts | {"../../PWNED": b"x"}),
+        "tar an absolute name.pt": tar(parts | {"/tmp/PWNED": b"x"}),
+        "tar a link.pt": tar(parts, "storages"),
+        "tar of a zip.pt": tar({"ink.pt": zipped(SYSTEM)}),
+        "tar a zip's first bytes.pt": tar({"PK\3\4": bad}),
+    }
+
+
 def others() -> dict[str, bytes]:
     """Neither zip nor pickle nor safetensors."""
     return {
@@ -733,6 +942,8 @@ def corpus() -> dict[str, bytes]:
         tensors_that_lie(),
         zips(),
         safetensors(),
+        texts_that_command(),
+        tars(),
         others(),
     )
     return {file: data for part in parts for file, data in part.items()}
@@ -758,6 +969,18 @@ LARGE: dict[str, Callable[[], bytes]] = {
     "large a pickle of 1 MB of lists.pt": lambda: zipped(b"(" + b"]" * 1_000_000 + b"t"),
     "large a text of 10 MB.pt": lambda: _legacy_of_bytes(text("x" * 10_000_000)),
     "large a name of 1 MB.pt": lambda: zipped(network(net(called=text("linear." + "x" * 1_000_000)))),
+    "large a name of 1 MB.safetensors": lambda: tensors(
+        json.dumps(header()).replace("linear.0", "linear." + "9" * 1_000_000, 1).encode()
+    ),
+    "large a text of 1 MB in the metadata.safetensors": lambda: tensors(header(__metadata__={"name": "x" * 1_000_000})),
+    "large 10,000 tensors.safetensors": lambda: tensors(
+        {
+            f"8.{k}.linear.{i}.weight": {"dtype": "F32", "shape": [], "data_offsets": [0, 4]}
+            for i in range(5000)
+            for k in "kv"
+        }
+    ),
+    "large 10 MB of zeros as a header.safetensors": lambda: tensors(b"{" + bytes(10_000_000)),
     "large a text of wide letters.pt": lambda: zipped(
         network(None, None, (text("name"), text("\U0001f600" * 250_000)))
     ),

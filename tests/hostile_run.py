@@ -8,6 +8,7 @@ read, and anything else that is not on its short list is reported.
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import sys
@@ -81,6 +82,7 @@ def attempt(path: Path, peek_only: bool = False) -> tuple[str, str]:
 def main(folder: Path) -> None:
     os.chdir(folder)
     files = sorted(Path().iterdir())
+    codecs.lookup("raw_unicode_escape")  # Python imports it for the first text of protocol 0
     for path in files[:20]:  # whatever is imported or allocated once
         attempt(path)
     sys.addaudithook(watch)

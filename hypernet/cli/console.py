@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 from typer.core import TyperGroup
 
-from hypernet.errors import HypernetError
+from hypernet.errors import HypernetError, printable
 
 _WIDE = 1000  # columns in a pipe or a file, where nothing may be cut off
 out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _WIDE)
@@ -26,7 +26,7 @@ _OUR_EXTRAS = ("diffusers", "transformers", "PIL", "accelerate")
 
 def clean(text: object) -> str:
     """One line without control or direction characters: names and notes in files come from strangers."""
-    return "".join(char if char.isprintable() else "�" for char in " ".join(str(text).split("\n")))
+    return printable(" ".join(str(text).split("\n")))
 
 
 def table(*columns: str, rows: Iterable[tuple[object, ...]]) -> Table:

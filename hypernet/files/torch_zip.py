@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from hypernet.files import strangers, torch_object
@@ -27,7 +28,8 @@ END_64 = struct.Struct("<4sQ2H2L4Q")
 ENTRY = struct.Struct("<4s6H3L5H2L")
 LOCAL = struct.Struct("<4s5H3L2H")
 
-FLAGS = 0x0808
+LENGTHS_BEHIND = 0x0008
+FLAGS = 0x0800 | LENGTHS_BEHIND
 """Names in UTF-8, and lengths behind the data too: what PyTorch sets. Encryption and all else is refused."""
 
 MAX_ENTRIES = 10_000
@@ -67,9 +69,12 @@ def read(source: Source) -> Contents:
 
 def _object(data: bytes) -> object:
     try:
-        return unpickle(data)[0]
+        loaded, end = unpickle(data)
     except Refused as refused:
         raise strangers.instead_of(refused, data) from None
+    if end != len(data):
+        raise Refused("it hides something behind its end.", MALICIOUS)
+    return loaded
 
 
 def _records(source: Source) -> dict[str, Record]:
@@ -89,7 +94,18 @@ def _records(source: Source) -> dict[str, Record]:
         if name in records:
             raise Refused(f"it holds {shown(name)} twice.", MALICIOUS)
         records[name] = record
+    if at != length:
+        raise Refused("its directory is damaged.", AGAIN)
+    _refuse_overlap(records.values(), position)
     return records
+
+
+def _refuse_overlap(records: Iterable[Record], end: int) -> None:
+    """Records that share their bytes are a bomb, or show one program this and another that. end: of the last one."""
+    for record in sorted(records, key=lambda record: record.header, reverse=True):
+        if record.header + LOCAL.size + len(record.name) + record.size > end:
+            raise Refused("its records overlap.", MALICIOUS)
+        end = record.header
 
 
 def _directory(source: Source) -> tuple[int, int, int]:
@@ -106,7 +122,7 @@ def _directory(source: Source) -> tuple[int, int, int]:
         if signature == b"PK\6\7":
             fields = END_64.unpack(source.bytes_at(end_64, END_64.size))
             count, length, position, end = fields[7], fields[8], fields[9], end_64
-    if disk or position + length > end:
+    if disk or position + length != end:
         raise Refused("its directory is damaged.", AGAIN)
     return count, position, length
 
@@ -133,10 +149,12 @@ def _entry(data: bytes, at: int) -> tuple[Record, int]:
 def _start(source: Source, record: Record) -> int:
     """Where the record's data begins. The header in front of the data must tell the same story as the directory."""
     header = source.bytes_at(record.header, LOCAL.size)
-    signature, _, flags, method, _, _, _, _, _, name, extra = LOCAL.unpack(header)
+    signature, _, flags, method, _, _, _, packed, size, name, extra = LOCAL.unpack(header)
     start: int = record.header + LOCAL.size + name + extra
     same_name = source.bytes_at(record.header + LOCAL.size, name) == record.name
-    if signature != b"PK\3\4" or flags & ~FLAGS or method or not same_name or start + record.size > source.size:
+    same_size = {packed, size} <= {record.size, 0 if flags & LENGTHS_BEHIND else record.size, 0xFFFFFFFF}
+    known = signature == b"PK\3\4" and not flags & ~FLAGS and not method
+    if not (known and same_name and same_size) or start + record.size > source.size:
         raise Refused("its directory and its data do not fit together.", AGAIN)
     return start
 
