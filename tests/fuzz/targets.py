@@ -52,6 +52,11 @@ def zip_file(data: bytes) -> None:
     whole_file(b"PK\3\4" + data[4:])
 
 
+def zipped(data: bytes) -> None:
+    """A pickle in an archive that is in order, beside 256 bytes of weights: nothing stops it before the layers do."""
+    whole_file(hostile.archive({"a/data.pkl": data, "a/data/0": bytes(256)}))
+
+
 def legacy(data: bytes) -> None:
     """A stream of pickles that begins with PyTorch's magic number."""
     whole_file(LEGACY_HEAD + data)
@@ -75,6 +80,7 @@ LEGACY_HEAD = hostile.legacy(b"N").split(b"\x80\x02N.")[0]
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "pickle": pickled,
     "zip": zip_file,
+    "zipped": zipped,
     "legacy": legacy,
     "safetensors": safetensors,
     "file": whole_file,
@@ -94,7 +100,7 @@ def seeds(target: str) -> Iterator[bytes]:
         yield from (prompt.encode() for prompt in PROMPTS)
         return
     for data in _files():
-        if target == "pickle" and data.startswith(b"PK"):
+        if target in ("pickle", "zipped") and data.startswith(b"PK"):
             at, end = data.find(b"data.pkl") + 8, data.find(b"PK", 4)
             yield data[at:end]
         elif target == "safetensors" and data[8:9] == b"{":
