@@ -12,8 +12,15 @@ import pytest
 from tests.hosts import nets
 from tests.hosts.fake_host import fake_host
 
+REAL = {
+    "a1111": "AUTOMATIC1111's stable-diffusion-webui",
+    "forge": "stable-diffusion-webui-forge",
+    "reforge": "stable-diffusion-webui-reForge",
+    "classic": "sd-webui-forge-classic",
+}
 
-@pytest.fixture(scope="session", params=["fake", "real"])
+
+@pytest.fixture(scope="session", params=["fake", *REAL])
 def host(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A running host with the extension and the networks of `nets` in a folder of its own."""
     if request.param == "fake":
@@ -21,12 +28,13 @@ def host(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
             nets.write(fake.folder, fake.state()["widths"])
             yield fake
         return
-    root = os.environ.get("HYPERNET_A1111")
+    variable = f"HYPERNET_{request.param.upper()}"
+    root = os.environ.get(variable)
     if not root:
-        pytest.skip("HYPERNET_A1111 names no folder of AUTOMATIC1111's WebUI")
+        pytest.skip(f"{variable} names no folder of {REAL[request.param]}")
     from tests.hosts.real import running
 
-    with running(Path(root)) as real:
+    with running(Path(root), request.param) as real:
         nets.write(real.folder, real.state()["widths"])
         real.call("/hypernet/v1/refresh", {})
         yield real

@@ -33,6 +33,7 @@ SCRIPTS = (
 
 class FakeHost:
     reloads = 10
+    native = True
 
     def __init__(self, folder: Path) -> None:
         from modules import paths, shared
@@ -73,6 +74,9 @@ class FakeHost:
         except Exception as error:
             raise urllib.error.HTTPError("", 500, str(error), None, None) from error  # type: ignore[arg-type]
         return Picture(np.stack(made.images), made.infotexts[0], made.comments)
+
+    def reference(self, prompt: str, options: dict[str, Any] | None = None, **more: Any) -> Picture:
+        return self.draw(prompt, options={**(options or {}), "hypernet_native": True}, **more)
 
     def set(self, values: dict[str, Any]) -> None:
         from modules import shared

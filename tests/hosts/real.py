@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import os
+import re
 import shlex
 import socket
 import subprocess
@@ -28,9 +29,14 @@ REPOSITORY = Path(__file__).parents[2]
 PROBE = Path(__file__).parent / "probe"
 ARGUMENTS = (
     "--skip-prepare-environment --skip-torch-cuda-test --skip-python-version-check --skip-version-check --api "
-    "--use-cpu all --no-half --no-half-vae --no-download-sd-model --disable-console-progressbars "
-    "--server-name 127.0.0.1"
+    "--no-download-sd-model --disable-console-progressbars --server-name 127.0.0.1 "
 )
+ON_CPU = {"a1111": "--use-cpu all --no-half --no-half-vae"}
+"""What makes a host compute in float32 on a CPU; the others are of Forge's family."""
+ON_CPU_FORGE = "--always-cpu --all-in-fp32"
+
+
+_TAG = re.compile(r"<hypernet:([^:>]+)(?::([^:>]*))?>")
 
 
 @dataclass(frozen=True)
@@ -47,8 +53,13 @@ class RealHost:
 
     reloads = int(os.environ.get("HYPERNET_RELOADS", "2"))
 
-    def __init__(self, root: Path, port: int, folder: Path, log: Path) -> None:
-        self.root, self.port, self.folder, self.log = root, port, folder, log
+    def __init__(self, root: Path, kind: str, port: int, folder: Path, log: Path) -> None:
+        self.root, self.kind, self.port, self.folder, self.log = root, kind, port, folder, log
+
+    @property
+    def native(self) -> bool:
+        """Whether it has an engine of its own that works."""
+        return self.kind == "a1111"
 
     def call(self, path: str, body: Any = None, method: str | None = None, timeout: float = 900) -> Any:
         data = None if body is None else json.dumps(body).encode()
@@ -82,6 +93,23 @@ class RealHost:
         count = body.get("batch_size", 1) * body.get("n_iter", 1)
         pixels = [np.asarray(Image.open(io.BytesIO(base64.b64decode(i))).convert("RGB")) for i in answer["images"]]
         return Picture(np.stack(pixels[-count:]), info["infotexts"][-count], info.get("comments") or "")
+
+    def reference(self, prompt: str, options: dict[str, Any] | None = None, **more: Any) -> Picture:
+        """What the picture must be: the host's own engine's, or the plain formula's in the host's own attention."""
+        if self.native:
+            return self.draw(prompt, options={**(options or {}), "hypernet_native": True}, **more)
+        with self.formula(_TAG.findall(prompt)):
+            return self.draw(_TAG.sub("", prompt), options=options, **more)
+
+    @contextmanager
+    def formula(self, networks: list[tuple[str, str]]) -> Iterator[None]:
+        """The probe's own hooks, as simple as can be, in place of the extension's. networks: names and strengths."""
+        paths = [[str(next(self.folder.glob(f"{name}.*"))), float(strength or 1)] for name, strength in networks]
+        self.call("/probe/formula", {"networks": paths})
+        try:
+            yield
+        finally:
+            self.call("/probe/formula", {"networks": []})
 
     def set(self, values: dict[str, Any]) -> None:
         self.call("/sdapi/v1/options", values)
@@ -140,12 +168,12 @@ class RealHost:
 
 
 @contextmanager
-def running(root: Path, *more: str) -> Iterator[RealHost]:
+def running(root: Path, kind: str = "a1111", *more: str) -> Iterator[RealHost]:
     """root: the folder of the host. more: arguments for it."""
-    if given := os.environ.get("HYPERNET_A1111_PORT"):  # one that runs already, while tests are being written
+    if given := os.environ.get("HYPERNET_HOST_PORT"):  # one that runs already, while tests are being written
         folder = root / "models" / "hypernetworks" / "hypernet-tests"
         folder.mkdir(parents=True, exist_ok=True)
-        yield RealHost(root, int(given), folder, Path(os.environ["HYPERNET_A1111_LOG"]))
+        yield RealHost(root, kind, int(given), folder, Path(os.environ["HYPERNET_HOST_LOG"]))
         return
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -156,8 +184,9 @@ def running(root: Path, *more: str) -> Iterator[RealHost]:
     made = [link for link in links if not link.exists()]
     for link in made:
         link.symlink_to(links[link], target_is_directory=True)
-    log = Path(os.environ.get("HYPERNET_A1111_LOG", folder / "host.log"))
-    arguments = [*shlex.split(ARGUMENTS), *shlex.split(os.environ.get("HYPERNET_A1111_ARGS", "")), *more]
+    log = Path(os.environ.get("HYPERNET_HOST_LOG", folder / "host.log"))
+    given = os.environ.get("HYPERNET_HOST_ARGS", "")
+    arguments = [*shlex.split(f"{ARGUMENTS} {ON_CPU.get(kind, ON_CPU_FORGE)} {given}"), *more]
     with log.open("w") as output:
         process = subprocess.Popen(
             [python(root), "launch.py", *arguments, "--port", str(port)],
@@ -166,7 +195,7 @@ def running(root: Path, *more: str) -> Iterator[RealHost]:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    host = RealHost(root, port, folder, log)
+    host = RealHost(root, kind, port, folder, log)
     try:
         _wait(host, time.time() + 600, process)
         host.draw("warm")  # loads the model
@@ -182,7 +211,7 @@ def running(root: Path, *more: str) -> Iterator[RealHost]:
 
 
 def python(root: Path) -> str:
-    given = os.environ.get("HYPERNET_A1111_PYTHON")
+    given = os.environ.get("HYPERNET_HOST_PYTHON")
     beside = [root / "venv", root.parent / f"venv-{root.name}"]
     found = [venv / "bin" / "python" for venv in beside if (venv / "bin" / "python").exists()]
     return given or str(found[0])

@@ -5,6 +5,7 @@ import sys
 from modules import script_callbacks, scripts, shared
 
 fail = {"in": ""}
+formula = {"networks": [], "hooks": [], "unet": None}
 
 
 class Probe(scripts.Script):
@@ -23,20 +24,71 @@ class Probe(scripts.Script):
             p.disable_extra_networks = True
 
 
+def unet():
+    """The UNet that is drawn with now; None before a model is loaded."""
+    objects = getattr(shared.sd_model, "forge_objects", None)
+    model = getattr(shared.sd_model, "model", None) if objects is None else getattr(objects.unet, "model", None)
+    return getattr(model, "diffusion_model", None)
+
+
+def projections():
+    """Name -> to_k or to_v."""
+    model = unet()
+    found = [] if model is None else list(model.named_modules())
+    return {f"{name}.{part}": getattr(m, part) for name, m in found if hasattr(m, "to_k") for part in ("to_k", "to_v")}
+
+
+def set_formula(body: dict):
+    """body: the networks that the host's own attention carries from now on, [path, strength] each; none ends it."""
+    import hypernet
+
+    for handle in formula["hooks"]:
+        handle.remove()
+    networks = [(hypernet.load(path), strength) for path, strength in body["networks"]]
+    formula.update(networks=networks, hooks=[], unet=None)
+    return {}
+
+
+def carry_formula():
+    if formula["networks"] and formula["unet"] is not unet():
+        formula["unet"] = unet()
+        formula["hooks"] += [
+            projection.register_forward_pre_hook(plain_formula(name[-1])) for name, projection in projections().items()
+        ]
+
+
+def plain_formula(which):
+    def before(module, args):
+        x = args[0]
+        for network, strength in formula["networks"]:
+            pair = network.pairs.get(x.shape[-1])
+            if pair is not None:
+                net = getattr(pair, which).to(x.device, x.dtype)
+                x = x + strength * net.delta(x)
+        return (x, *args[1:])
+
+    return before
+
+
 def denoiser(params):
+    carry_formula()
     if fail["in"] == "sampling":  # the host catches what a callback raises, so the sampler itself must stumble
         params.x = None
 
 
+def lora_name(name, module):
+    """How a LoRA calls a projection."""
+    return getattr(module, "network_layer_name", None) or "lora_unet_" + name.replace(".", "_")
+
+
 def state():
-    unet = shared.sd_model.model.diffusion_model
-    attentions = [m for m in unet.modules() if hasattr(m, "to_k") and hasattr(m, "to_v")]
-    projections = [projection for m in attentions for projection in (m.to_k, m.to_v)]
+    found = projections()
+    hooked = [] if unet() is None else [unet(), *found.values()]
     return {
-        "hooks": sum(len(m._forward_pre_hooks) + ("forward" in m.__dict__) for m in [unet, *projections]),
+        "hooks": sum(len(m._forward_pre_hooks) + ("forward" in m.__dict__) for m in hooked),
         "native": len(getattr(shared, "loaded_hypernetworks", [])),
-        "shapes": {m.network_layer_name: list(m.weight.shape) for m in projections if hasattr(m, "network_layer_name")},
-        "widths": sorted({m.in_features for m in projections}),
+        "shapes": {lora_name(name, m): list(m.weight.shape) for name, m in found.items()},
+        "widths": sorted({m.in_features for m in found.values()}),
         "callbacks": sum(
             "hypernet/" in c.script.replace("\\", "/") and "probe" not in c.script
             for _, all_ in script_callbacks.enumerate_callbacks()
@@ -82,6 +134,7 @@ def card(name: str = ""):
 def routes(demo, app):
     app.add_api_route("/probe/state", state, methods=["GET"])
     app.add_api_route("/probe/fail", set_fail, methods=["POST"])
+    app.add_api_route("/probe/formula", set_formula, methods=["POST"])
     app.add_api_route("/probe/reload", reload_ui, methods=["POST"])
     app.add_api_route("/probe/paste", paste, methods=["POST"])
     app.add_api_route("/probe/cards", card, methods=["GET"])
