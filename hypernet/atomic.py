@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
+
+_ABANDONED = 24 * 3600.0
+"""Seconds after which a temporary file is nobody's: its writer was killed."""
 
 
 @contextmanager
@@ -30,12 +34,20 @@ def writing(path: str | Path) -> Iterator[IO[bytes]]:
         temporary.unlink(missing_ok=True)
         raise
     _sync_folder(target.parent)
+    _tidy(target.parent)
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:
     """`Path.write_bytes`, whole or not at all."""
     with writing(path) as stream:
         stream.write(content)
+
+
+def _tidy(folder: Path) -> None:
+    with suppress(OSError):
+        for file in folder.glob(".hypernet-*.tmp"):
+            if time.time() - file.stat().st_mtime > _ABANDONED:
+                file.unlink()
 
 
 def _sync_folder(folder: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -60,3 +62,13 @@ def test_a_link_is_written_through(tmp_path: Path) -> None:
     write_bytes(tmp_path / "link.json", b"new")
     assert (tmp_path / "link.json").is_symlink()
     assert (tmp_path / "far.json").read_bytes() == b"new"
+
+
+def test_what_a_killed_writer_left_a_day_ago_is_cleared_away_and_nothing_else(tmp_path: Path) -> None:
+    names = (".hypernet-old.tmp", ".hypernet-new.tmp", "other.tmp")
+    for name in names:
+        (tmp_path / name).write_bytes(b"half")
+    for name in (".hypernet-old.tmp", "other.tmp"):
+        os.utime(tmp_path / name, (time.time() - 90_000,) * 2)
+    write_bytes(tmp_path / "file", b"")
+    assert {path.name for path in tmp_path.iterdir()} == {".hypernet-new.tmp", "other.tmp", "file"}
