@@ -130,9 +130,8 @@ class Session:
 
     def before_sampling(self, p: Processing) -> None:
         """A pass is about to be sampled."""
-        if self._run is not None:
+        if self._run is not None and not self._follow(p):
             self.host.reserve_memory(p, self._run.nbytes)
-            self._follow(p)
 
     def step(self, params: Any) -> None:
         """A step begins; params: what the host's denoiser callback gives."""
@@ -230,18 +229,24 @@ class Session:
         plan = make_plan(run.uses, find_sites(unet))
         self._note(p, plan.notes)
         self.engine.attach(unet, plan, run.clock, self.host.read_weight)
+        self.host.reserve_memory(p, run.nbytes)
         run.unet = unet
         return plan
 
-    def _follow(self, p: Processing) -> None:
-        """The refiner, or a second checkpoint, may have put another UNet in the place of the one that was hooked."""
+    def _follow(self, p: Processing) -> bool:
+        """The refiner, or a second checkpoint, may have put another UNet in the place of the one that was hooked.
+
+        Returns whether it has.
+        """
         run = self._run
         try:
             if run is not None and self.host.find_unet(p) is not run.unet:
                 self._attach(p)
+                return True
         except HypernetError as error:
             self._detach()
             self._note(p, [str(error)])
+        return False
 
     @property
     def engine(self) -> Engine:

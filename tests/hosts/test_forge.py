@@ -16,6 +16,7 @@ from hypernet.engine import Engine
 from hypernet.errors import HypernetError
 from hypernet.hosts.forge import Forge
 from hypernet.plan import Plan, make_plan, open_tags
+from hypernet.session import Session, _Run
 from hypernet.sites import find_sites
 from hypernet.tags import parse
 from tests.unets import TEXT, TinyUNet, network, plain_formula
@@ -185,3 +186,17 @@ def test_memory_is_reserved_on_a_clone_once_for_each_pass(p: Any) -> None:
         assert objects.unet.reserved == 1000
     assert original.reserved == 0
     assert objects.unet.model_options == {}  # nothing of ours for others to copy
+
+
+def test_memory_is_reserved_anew_when_a_refiner_takes_over(p: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    uses, _ = open_tags(parse("<hypernet:a:0.5>").tags, lambda name: network(1))
+    monkeypatch.setattr(Session, "engine", Engine())
+    session = Session(Forge())
+    session._run = _Run(p, uses, Forge().new_clock(p))
+    for _ in range(2):
+        first = p.sd_model.forge_objects.unet = Patcher(TinyUNet())
+        session.before_sampling(p)
+        session.step(SimpleNamespace(sampling_step=0, total_sampling_steps=2))
+        assert first.reserved == 0
+        assert p.sd_model.forge_objects.unet.reserved == uses[0].network.nbytes
+    session.close()
