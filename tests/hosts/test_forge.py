@@ -196,7 +196,7 @@ def test_memory_is_reserved_anew_when_a_refiner_takes_over(p: Any, monkeypatch: 
     for _ in range(2):
         first = p.sd_model.forge_objects.unet = Patcher(TinyUNet())
         session.before_sampling(p)
-        session.step(SimpleNamespace(sampling_step=0, total_sampling_steps=2))
+        session._follow(p)
         assert first.reserved == 0
         assert p.sd_model.forge_objects.unet.reserved == uses[0].network.nbytes
     session.close()
