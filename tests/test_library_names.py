@@ -71,6 +71,7 @@ def test_a_third_claim_to_a_name_is_numbered() -> None:
     [
         ("a:b", "a_b"),
         ("a>b", "a_b"),
+        ("a\\b", "a_b"),
         ("a::>b", "a_b"),
         ("line\nend", "line_end"),
         (" ink ", "ink"),

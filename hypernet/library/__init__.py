@@ -185,7 +185,7 @@ class Library:
 
     def write_user_metadata(self, entry: Entry, metadata: UserMetadata) -> None:
         """Keeps what other programs wrote into the same file. Raises HypernetError."""
-        sidefiles.write_user_metadata(entry.path, metadata)
+        sidefiles.write_user_metadata(entry.path, metadata, self._listed)
         self.scan()
 
     def civitai_info(self, entry: Entry) -> CivitaiInfo | None:
@@ -197,16 +197,27 @@ class Library:
         self._loaded.clear()
 
     def _current(self) -> _Shelf:
+        """The shelf of now. While somebody waits for a slow drive, the others work with what was there before."""
         shelf = self._shelf
-        return self._scan() if shelf is None or shelf.listing.outdated() else shelf
+        if shelf is None:
+            return self._scan()
+        if not self._scanning.acquire(blocking=False):
+            return shelf
+        try:
+            return self._list() if shelf.listing.outdated() else shelf
+        finally:
+            self._scanning.release()
 
     def _scan(self) -> _Shelf:
         with self._scanning:
-            listing = scan(self.folders)
-            named = zip(assign(listing.found), listing.found, strict=True)
-            entries = sorted((Entry(name, *file) for name, file in named), key=_by_name)
-            self._shelf = _Shelf(listing, tuple(entries))
-            return self._shelf
+            return self._list()
+
+    def _list(self) -> _Shelf:
+        listing = scan(self.folders)
+        named = zip(assign(listing.found), listing.found, strict=True)
+        entries = sorted((Entry(name, *file) for name, file in named), key=_by_name)
+        self._shelf = _Shelf(listing, tuple(entries))
+        return self._shelf
 
     def _listed(self, path: Path) -> bool:
         """Whether a side file was there when the folders were last listed: thousands of cards ask for a dozen each."""

@@ -20,6 +20,7 @@ from hypernet.library.scan import SUFFIXES, Found
 
 _UNCARRIED = re.compile(
     "[:>"
+    "\\\\"  # what Windows separates folders with: it is read as `/`
     "\x00-\x1f\x7f-\x9f"  # control characters
     "\u2028\u2029"  # line and paragraph ends
     "\u202a-\u202e\u2066-\u2069"  # direction overrides, which make a name look like another

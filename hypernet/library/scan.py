@@ -52,7 +52,10 @@ class Listing:
     found: tuple[Found, ...]
     """In the order of the roots, then by path."""
     beside: Mapping[str, Set[str]]
-    """For each folder the names of all other files (previews, descriptions, ...), as `os.path.normcase` spells them."""
+    """For each folder the names of all other files (previews, descriptions, ...), as `os.path.normcase` spells them.
+
+    Without links out of the roots and of the file's real folder: a description must not show what lies elsewhere.
+    """
     folders: Mapping[str, int | None]
     """When each folder visited last changed, in nanoseconds; None for one that is not there."""
     problems: tuple[str, ...]
@@ -77,7 +80,7 @@ def scan(roots: Sequence[Path]) -> Listing:
     reached in two ways is listed once, by its real place where that is inside the roots, so a loop of links ends.
     Hidden files and folders are left out. A folder that can't be read is a problem in the result, not an error.
     """
-    walk = _Walk()
+    walk = _Walk([os.path.realpath(root) for root in roots])
     taken_ns = time.time_ns()
     waiting = deque(_Folder(str(root), root, "") for root in roots)
     while waiting:
@@ -101,7 +104,8 @@ class _Folder(NamedTuple):
 class _Walk:
     """What has been found so far."""
 
-    def __init__(self) -> None:
+    def __init__(self, real_roots: Sequence[str]) -> None:
+        self._real_roots = real_roots
         self.found: list[Found] = []
         self.beside: dict[str, set[str]] = {}
         self.folders: dict[str, int | None] = {}
@@ -136,7 +140,8 @@ class _Walk:
                 if entry.is_dir():
                     below.append((_Folder(entry.path, folder.root, f"{folder.prefix}{name}/"), entry.is_symlink()))
                 elif not name.lower().endswith(SUFFIXES):
-                    beside.add(os.path.normcase(name))
+                    if not entry.is_symlink() or self._is_inside(entry.path):
+                        beside.add(os.path.normcase(name))
                 elif entry.is_file():
                     stamp = Stamp.of(entry.stat())
                     self.found.append(Found(Path(entry.path), folder.root, folder.prefix + name, stamp))
@@ -144,6 +149,11 @@ class _Walk:
                 continue  # a link that leads to itself, or a file that went away while we looked
         self.beside[folder.path] = beside
         return below
+
+    def _is_inside(self, link: str) -> bool:
+        real = Path(os.path.realpath(link))
+        allowed = (*self._real_roots, os.path.realpath(Path(link).parent))
+        return any(real.is_relative_to(folder) for folder in allowed)
 
 
 def _changed_ns(folder: str) -> int | None:

@@ -67,9 +67,11 @@ def user_metadata(path: Path, exists: Exists = Path.is_file) -> UserMetadata:
     return UserMetadata(**texts, preferred_weight=_weight(stored.get("preferred weight")))
 
 
-def write_user_metadata(path: Path, metadata: UserMetadata) -> None:
+def write_user_metadata(path: Path, metadata: UserMetadata, exists: Exists = Path.is_file) -> None:
     """Writes NAME.json. Keys of other programs in it stay. Raises HypernetError if it holds what we can't read."""
     file = _beside(path, ".json")
+    if file.is_symlink() and not exists(file):
+        raise HypernetError(f"{file.name} is a link to elsewhere: nothing is written there.")
     stored = _read_json(file) if file.exists() else {}
     ours = {_key(field.name): getattr(metadata, field.name) for field in fields(metadata)}
     ours["preferred weight"] = _weight(metadata.preferred_weight) or 0.0
