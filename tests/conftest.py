@@ -1,10 +1,39 @@
-"""Small tensors gain nothing from threads, and a busy machine loses minutes to them; nor does a clock fail a test."""
+"""For every test: one thread, as small tensors gain nothing from more; no clock that fails a test; and no network."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+
+import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
 torch.set_num_threads(1)
 settings.register_profile("no clock", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("no clock")
+
+asked: list[str] = []
+"""What tried to reach beyond this machine."""
+
+
+def _refuse(event: str, arguments: tuple[object, ...]) -> None:
+    if event not in ("socket.getaddrinfo", "socket.gethostbyname", "socket.connect", "socket.sendto"):
+        return
+    target = arguments[0] if event.startswith("socket.get") else arguments[1]
+    host = target[0] if isinstance(target, tuple) and target else target  # a text or None: this machine's own sockets
+    there = isinstance(target, tuple) or event.startswith("socket.get")
+    if there and host not in (None, "", "localhost", "127.0.0.1", "::1", b"localhost", b"127.0.0.1"):
+        asked.append(f"{event} {target!r}")
+        raise PermissionError(f"a test reached for the network: {target!r}")
+
+
+sys.addaudithook(_refuse)
+
+
+@pytest.fixture(autouse=True)
+def no_network() -> Iterator[None]:
+    yield
+    told = list(asked)
+    asked.clear()
+    assert not told
