@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     from hypernet.session import Session
 
+_NO_MARKUP = str.maketrans("<>", "‹›")
+"""gradio 3 shows a sentence as text, gradio 4 as HTML: no stranger's picture may bring a script into either."""
+
 
 class A1111:
     """The host through its own modules, which are imported when they are needed: by then they all are there."""
@@ -115,7 +118,7 @@ class A1111:
     def tell(self, text: str) -> None:
         import gradio
 
-        gradio.Warning(text)
+        gradio.Warning(text.translate(_NO_MARKUP))
 
     def when_done(self, p: Processing, then: Callable[[], None]) -> None:
         """Whoever makes a p closes it, also after an error."""
