@@ -10,6 +10,14 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else "�" for char in text)
 
 
+def carried(text: str) -> str:
+    """The text with `?` for each half of a surrogate, which no JSON and no page can carry: it would fail as a whole.
+
+    File names have them for bytes that are no text, JSON for escapes that stand alone.
+    """
+    return text.encode("utf-8", "replace").decode()
+
+
 class HypernetError(Exception):
     """Something the user can understand and act on; the text is ready to be shown."""
 

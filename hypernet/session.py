@@ -76,7 +76,7 @@ class Session:
         return self._files()
 
     def _files(self) -> dict[str, str]:
-        return {entry.name: str(entry.path) for entry in self.library.entries()}
+        return {entry.name: entry.shown_path for entry in self.library.entries()}
 
     def publish(self) -> None:
         """Lets the rest of the host know of every file there is now."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +13,7 @@ import pytest
 
 from hypernet.hosts.a1111 import A1111
 from hypernet.library import Library
-from hypernet.ui import infotext
+from hypernet.ui import api, infotext
 
 
 def test_a_pasted_picture_brings_no_markup_into_a_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -24,3 +26,25 @@ def test_a_pasted_picture_brings_no_markup_into_a_message(tmp_path: Path, monkey
     (message,) = shown
     assert "img src=x" in message
     assert not set("<>") & set(message)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there a name may be any bytes")
+def test_a_name_that_is_no_text_does_not_break_the_list_of_all(tmp_path: Path) -> None:
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.pt")).write_bytes(b"")
+    (tmp_path / "ink.pt").write_bytes(b"")
+    session: Any = SimpleNamespace(library=Library([tmp_path]))
+    listed = json.dumps(api.listing(session), ensure_ascii=False, allow_nan=False).encode()
+    assert {each["name"] for each in json.loads(listed)} == {"ink", "_"}
+
+
+def test_half_a_letter_in_a_side_file_breaks_nothing(tmp_path: Path) -> None:
+    (tmp_path / "ink.pt").write_bytes(b"")
+    for ending in (".json", ".civitai.info"):
+        (tmp_path / f"ink{ending}").write_text(
+            '{"notes": "\\ud800 x", "name": "\\udfff", "model": {"name": "\\ud800"}}'
+        )
+    library = Library([tmp_path])
+    session: Any = SimpleNamespace(library=library, sha256=library.sha256)
+    (entry,) = library.entries()
+    told = json.dumps(api.details(session, entry), ensure_ascii=False, allow_nan=False).encode()
+    assert json.loads(told)["notes"] == "? x"

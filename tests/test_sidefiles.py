@@ -103,9 +103,10 @@ def test_what_is_written_is_read_back(metadata: UserMetadata) -> None:
         assert sidefiles.user_metadata(path) == metadata
 
 
-def test_text_that_utf8_cannot_hold_is_kept(network: Path) -> None:
+def test_text_that_utf8_cannot_hold_is_kept_in_the_file_and_read_as_what_can_be_shown(network: Path) -> None:
     sidefiles.write_user_metadata(network, UserMetadata(notes="\ud800"))
-    assert sidefiles.user_metadata(network).notes == "\ud800"
+    assert json.loads(network.with_name("ink.v2.json").read_text())["notes"] == "\ud800"
+    assert sidefiles.user_metadata(network).notes == "?"
 
 
 def test_what_civitai_says_is_read(network: Path) -> None:

@@ -68,7 +68,7 @@ def list_files(folders: Folders = None, as_json: AsJson = False) -> None:
 
 
 def _listed(entry: Entry) -> dict[str, Any]:
-    return {"name": entry.name, "path": str(entry.path), "size": entry.stamp.size}
+    return {"name": entry.name, "path": entry.shown_path, "size": entry.stamp.size}
 
 
 def info(

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from hypernet.errors import UnreadableFile
+from hypernet.errors import UnreadableFile, carried
 from hypernet.files import layout, safetensors_format, strangers, torch_legacy, torch_zip, weights
 from hypernet.files.refused import AGAIN, Refused
 from hypernet.files.source import Source, opened
@@ -111,4 +111,4 @@ def _system_says(error: OSError) -> tuple[str, str]:
 
 def _path(path: str | os.PathLike[str]) -> str:
     """The path for a message: unprintable characters and NUL would garble it."""
-    return os.fsdecode(path).encode("utf-8", "replace").decode().replace("\0", "?")
+    return carried(os.fsdecode(path)).replace("\0", "?")

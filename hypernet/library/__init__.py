@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hypernet.errors import HypernetError, UnreadableFile
+from hypernet.errors import HypernetError, UnreadableFile, carried
 from hypernet.library import sidefiles
 from hypernet.library.hashes import Hashes
 from hypernet.library.loaded import Loaded
@@ -43,6 +43,11 @@ class Entry:
     """From the root, with `/` on every system: `styles/ink.pt`."""
     stamp: Stamp
     """Time, size and inode when it was listed."""
+
+    @property
+    def shown_path(self) -> str:
+        """The path for JSON and HTML."""
+        return carried(str(self.path))
 
 
 class NotFound(HypernetError):

@@ -14,7 +14,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from hypernet import atomic
-from hypernet.errors import HypernetError
+from hypernet.errors import HypernetError, carried
 
 _log = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ def user_metadata(path: Path, exists: Exists = Path.is_file) -> UserMetadata:
     except _BrokenJSON as error:
         _log.warning("%s", error)
         return UserMetadata()
-    texts = {key: value for key in _TEXT_KEYS if isinstance(value := stored.get(_key(key)), str)}
+    texts = {key: _text(stored.get(_key(key))) for key in _TEXT_KEYS}
     return UserMetadata(**texts, preferred_weight=_weight(stored.get("preferred weight")))
 
 
@@ -158,9 +158,9 @@ def _whole(value: object) -> int | None:
 
 
 def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
+    return carried(value) if isinstance(value, str) else ""
 
 
 def _texts(value: object) -> Iterator[str]:
     if isinstance(value, list):
-        yield from (item for item in value if isinstance(item, str))
+        yield from (carried(item) for item in value if isinstance(item, str))

@@ -32,7 +32,7 @@ def add_routes(app: Any, session: Session, options: Mapping[str, Any]) -> None:
         return listing(session)
 
     def names() -> list[dict[str, str]]:
-        return [{"name": entry.name, "path": str(entry.path)} for entry in session.library.entries()]
+        return [{"name": entry.name, "path": entry.shown_path} for entry in session.library.entries()]
 
     there = {getattr(route, "path", None) for route in app.routes}
     for method, path, function in (
@@ -69,7 +69,7 @@ def details(session: Session, entry: Entry) -> dict[str, Any]:
 def _brief(entry: Entry, digest: str | None) -> dict[str, Any]:
     return {
         "name": entry.name,
-        "path": str(entry.path),
+        "path": entry.shown_path,
         "size": entry.stamp.size,
         "mtime": entry.stamp.mtime_ns / 1e9,
         "sha256": digest,

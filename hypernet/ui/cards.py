@@ -104,7 +104,7 @@ def make_page(ui_extra_networks: Any, session: Session) -> Any:
             return [str(folder) for folder in session.library.folders]
 
         def _item(self, entry: Entry, index: int | None) -> dict[str, Any]:
-            path = str(entry.path)
+            path = entry.shown_path
             stem = path[: -len(entry.path.suffix)]
             digest = session.library.sha256_if_known(entry)
             terms = [html.escape(term) for term in (self.search_terms_from_path(path), digest, line(entry)) if term]

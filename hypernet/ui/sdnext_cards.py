@@ -7,7 +7,7 @@ import json
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from hypernet.errors import HypernetError
+from hypernet.errors import HypernetError, carried
 from hypernet.library import Entry
 from hypernet.ui.cards import facts, line, summary
 
@@ -46,13 +46,13 @@ def make_page(ui_extra_networks: Any, session: Session) -> Any:
             return super().create_html({**item, **safe}, tabname)
 
         def _item(self, entry: Entry) -> dict[str, Any]:
-            path = str(entry.path)
+            path = entry.shown_path
             digest = session.library.sha256_if_known(entry)
             info = self.find_info(path)
             return {
                 "type": TITLE,
                 "name": entry.name,
-                "alias": entry.path.stem,
+                "alias": carried(entry.path.stem),
                 "filename": path,
                 "hash": digest[:10] if digest else None,
                 "prompt": json.dumps(f" <hypernet:{entry.name}:{_strength(session)}>"),
