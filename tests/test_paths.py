@@ -99,6 +99,15 @@ def test_notes_are_not_written_through_a_link_to_elsewhere(library: Library, tmp
     assert not (tmp_path / "elsewhere.json").exists()
 
 
+@needs_links
+@pytest.mark.parametrize("ending", [".txt", ".json", ".pt"])
+def test_a_pipe_is_no_file_and_nobody_waits_for_it(library: Library, tmp_path: Path, ending: str) -> None:
+    os.mkfifo(tmp_path / "nets" / f"water{ending}")
+    os.mkfifo(tmp_path / "nets" / "ink.txt")
+    (entry,) = library.scan()
+    assert library.description(entry) is None
+
+
 def test_a_slow_drive_keeps_only_one_waiting(library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The others, such as the thread that draws the cards, go on with what was there."""
     library.entries()

@@ -109,6 +109,16 @@ def test_text_that_utf8_cannot_hold_is_kept_in_the_file_and_read_as_what_can_be_
     assert sidefiles.user_metadata(network).notes == "?"
 
 
+def test_side_files_are_not_read_beyond_any_use(network: Path) -> None:
+    network.with_name("ink.v2.txt").write_text("x" * 10_000_000)
+    network.with_name("ink.v2.json").write_text('{"notes": "' + "x" * 10_000_000 + '"}')
+    assert sidefiles.description(network) == "x" * sidefiles.MAX_DESCRIPTION
+    assert sidefiles.user_metadata(network) == UserMetadata()
+    with pytest.raises(HypernetError):
+        sidefiles.write_user_metadata(network, UserMetadata(notes="new"))
+    assert network.with_name("ink.v2.json").stat().st_size > 10_000_000
+
+
 def test_what_civitai_says_is_read(network: Path) -> None:
     info = {
         "id": 5,

@@ -140,7 +140,7 @@ class _Walk:
                 if entry.is_dir():
                     below.append((_Folder(entry.path, folder.root, f"{folder.prefix}{name}/"), entry.is_symlink()))
                 elif not name.lower().endswith(SUFFIXES):
-                    if not entry.is_symlink() or self._is_inside(entry.path):
+                    if entry.is_file() and (not entry.is_symlink() or self._is_inside(entry.path)):
                         beside.add(os.path.normcase(name))
                 elif entry.is_file():
                     stamp = Stamp.of(entry.stat())

@@ -18,6 +18,11 @@ from hypernet.errors import HypernetError, carried
 
 _log = logging.getLogger(__name__)
 
+MAX_JSON = 4 << 20
+"""Bytes. Civitai's have some ten thousand."""
+MAX_DESCRIPTION = 1 << 16
+"""Characters that are read."""
+
 PREVIEW_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif")
 
 Exists = Callable[[Path], bool]
@@ -34,7 +39,8 @@ def description(path: Path, exists: Exists = Path.is_file) -> str | None:
     for file in (_beside(path, ".txt"), _beside(path, ".description.txt")):
         if exists(file):
             try:
-                return file.read_text(encoding="utf-8-sig", errors="replace")
+                with file.open(encoding="utf-8-sig", errors="replace") as stream:
+                    return stream.read(MAX_DESCRIPTION)
             except OSError as error:
                 _log.warning("The description %s can't be read: %s", file, error)
     return None
@@ -128,6 +134,8 @@ class _BrokenJSON(HypernetError):
 
 def _read_json(file: Path) -> dict[str, object]:
     try:
+        if file.stat().st_size > MAX_JSON:
+            raise ValueError("it is far larger than any")
         text = file.read_text(encoding="utf-8-sig")
         stored = json.loads(text) if text.strip() else {}
     except (OSError, ValueError, RecursionError) as error:
