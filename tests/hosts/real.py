@@ -86,13 +86,14 @@ class RealHost:
             "override_settings": options or {},
             "do_not_save_samples": True,
             "do_not_save_grid": True,
+            **({"hr_additional_modules": ["Use same choices"]} if self.kind == "forge" and "enable_hr" in more else {}),
             **more,
         }
         answer = self.call(f"/sdapi/v1/{mode}", body)
         info = json.loads(answer["info"])
         count = body.get("batch_size", 1) * body.get("n_iter", 1)
         pixels = [np.asarray(Image.open(io.BytesIO(base64.b64decode(i))).convert("RGB")) for i in answer["images"]]
-        return Picture(np.stack(pixels[-count:]), info["infotexts"][-count], info.get("comments") or "")
+        return Picture(np.stack(pixels[-count:]), info["infotexts"][-count], self.call("/probe/comments")["comments"])
 
     def reference(self, prompt: str, options: dict[str, Any] | None = None, **more: Any) -> Picture:
         """What the picture must be: the host's own engine's, or the plain formula's in the host's own attention."""

@@ -5,6 +5,7 @@ import sys
 from modules import script_callbacks, scripts, shared
 
 fail = {"in": ""}
+last = {"comments": ""}
 formula = {"networks": [], "hooks": [], "unet": None}
 
 
@@ -22,6 +23,9 @@ class Probe(scripts.Script):
     def process_batch(self, p, *args, **kwargs):
         if fail["in"] == "disable":
             p.disable_extra_networks = True
+
+    def postprocess(self, p, processed, *args):
+        last["comments"] = processed.comments
 
 
 def unet():
@@ -113,6 +117,11 @@ def set_fail(where: str = ""):
     return fail
 
 
+def comments():
+    """What was shown under the last picture: the host's API leaves it out."""
+    return last
+
+
 def reload_ui():
     shared.state.server_command = "restart"
     return {}
@@ -133,6 +142,7 @@ def card(name: str = ""):
 
 def routes(demo, app):
     app.add_api_route("/probe/state", state, methods=["GET"])
+    app.add_api_route("/probe/comments", comments, methods=["GET"])
     app.add_api_route("/probe/fail", set_fail, methods=["POST"])
     app.add_api_route("/probe/formula", set_formula, methods=["POST"])
     app.add_api_route("/probe/reload", reload_ui, methods=["POST"])
