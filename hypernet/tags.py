@@ -59,9 +59,10 @@ class Prompt:
 
 def parse(prompt: str) -> Prompt:
     """Finds every hypernetwork tag of a prompt, in order."""
-    parsed = [parse_items(match.group(1).split(":")) for match in _TAG.finditer(prompt)]
+    closed = prompt.rfind(">") + 1  # of what never closes, each beginning would be read to the end of the prompt
+    parsed = [parse_items(match.group(1).split(":")) for match in _TAG.finditer(prompt, 0, closed)]
     return Prompt(
-        text=_TAG.sub("", prompt),
+        text=_TAG.sub("", prompt[:closed]) + prompt[closed:],
         tags=tuple(tag for tag in parsed if isinstance(tag, Tag)),
         problems=tuple(tag for tag in parsed if isinstance(tag, BadTag)),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 
 from hypernet.hosts.a1111 import A1111
 from hypernet.library import Library
+from hypernet.tags import parse
 from hypernet.ui import api, infotext
 
 
@@ -48,3 +50,31 @@ def test_half_a_letter_in_a_side_file_breaks_nothing(tmp_path: Path) -> None:
     (entry,) = library.entries()
     told = json.dumps(api.details(session, entry), ensure_ascii=False, allow_nan=False).encode()
     assert json.loads(told)["notes"] == "? x"
+
+
+HUGE = 200_000
+
+
+@pytest.mark.parametrize(
+    "text", [" " * HUGE, "a" * HUGE, "a: " * HUGE, ": 0123456789," * HUGE, "a: 0123456789,  " * HUGE], ids=range(5)
+)
+def test_no_pasted_text_takes_long_to_read(text: str) -> None:
+    begin = time.process_time()
+    infotext.read(text)
+    assert time.process_time() - begin < 5
+
+
+@pytest.mark.parametrize("text", ["<hypernet:" * HUGE, "<hypernet:a:1>" * 20_000, "<hypernet:a" + ":1" * HUGE + ">"])
+def test_no_prompt_takes_long_to_read(text: str) -> None:
+    begin = time.process_time()
+    parse(text)
+    assert time.process_time() - begin < 5
+
+
+def test_a_pasted_prompt_of_many_names_is_not_looked_up_for_ever(tmp_path: Path) -> None:
+    told: list[str] = []
+    prompt = "".join(f"<hypernet:gone-{number}:1>" for number in range(10_000))
+    params: dict[str, Any] = {"Prompt": prompt}
+    infotext.pasted(params, Library([tmp_path]), told.append)
+    assert params["Prompt"] == prompt
+    assert 0 < len(told) < 100

@@ -17,10 +17,11 @@ from hypernet.library import Entry, Library
 KEY = "Hypernet hashes"
 
 _SHORT = 10  # hex digits, as WebUIs show them
-_PAIR = re.compile(r"\s*(.+?): ([0-9a-f]{8,64})(?:,|$)")
+_HASH = re.compile(r": ([0-9a-f]{8,64})(?:,|$)")
 _TAG = re.compile(r"<hypernet:([^:>]+)", re.IGNORECASE)
 _PROMPTS = ("Prompt", "Hires prompt")
 _PATIENCE = 5.0  # seconds to hash files for while somebody waits for a paste
+_MOST = 50  # different names that are looked for in one paste: a stranger may have written it
 
 
 def remember(p: Any, hashes: Mapping[str, str], keep: bool) -> None:
@@ -40,7 +41,14 @@ def forget(p: Any) -> None:
 
 def read(text: object) -> dict[str, str]:
     """`ink: 0123456789, a, b: abcdef0123` -> names and beginnings of hashes."""
-    return {match[1]: match[2] for match in _PAIR.finditer(text)} if isinstance(text, str) else {}
+    found: dict[str, str] = {}
+    begin = 0
+    for match in _HASH.finditer(text if isinstance(text, str) else ""):
+        name = match.string[begin : match.start()].strip()
+        if name:
+            found[name] = match[1]
+        begin = match.end()
+    return found
 
 
 def pasted(params: dict[str, Any], library: Library, tell: Callable[[str], None]) -> None:
@@ -49,13 +57,21 @@ def pasted(params: dict[str, Any], library: Library, tell: Callable[[str], None]
     tell: is given a sentence for each file that is missing or is another one than it was.
     """
     _legacy(params, library)
-    hashes = read(params.get(KEY))
+    hashes, until = read(params.get(KEY)), time.monotonic() + _PATIENCE
+    names: dict[str, str] = {}
+
+    def renamed(match: re.Match[str]) -> str:
+        name = match[1]
+        if name not in names and len(names) < _MOST:
+            names[name] = _name(name, hashes, library, tell, until)
+        return f"<hypernet:{names.get(name, name)}"
+
     for key in _PROMPTS:
         if isinstance(params.get(key), str):
-            params[key] = _TAG.sub(lambda match: f"<hypernet:{_name(match[1], hashes, library, tell)}", params[key])
+            params[key] = _TAG.sub(renamed, params[key])
 
 
-def _name(name: str, hashes: Mapping[str, str], library: Library, tell: Callable[[str], None]) -> str:
+def _name(name: str, hashes: Mapping[str, str], library: Library, tell: Callable[[str], None], until: float) -> str:
     """What the file that was called `name` is called here."""
     here, wanted = library.find(name), hashes.get(name)
     if wanted is None:
@@ -64,7 +80,7 @@ def _name(name: str, hashes: Mapping[str, str], library: Library, tell: Callable
         return name
     if here is not None and (library.sha256_if_known(here) or wanted).startswith(wanted):
         return name
-    same = library.by_hash(wanted) or _look_for(wanted, library)
+    same = library.by_hash(wanted) or _look_for(wanted, library, until)
     if same is not None:
         return same.name
     if here is None:
@@ -74,9 +90,8 @@ def _name(name: str, hashes: Mapping[str, str], library: Library, tell: Callable
     return name
 
 
-def _look_for(wanted: str, library: Library) -> Entry | None:
+def _look_for(wanted: str, library: Library, until: float) -> Entry | None:
     """Hashes files that never were; those that there is no time for, in the background."""
-    until = time.monotonic() + _PATIENCE
     for entry in library.entries():
         if time.monotonic() > until:
             library.hash_all()
