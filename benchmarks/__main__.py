@@ -18,7 +18,7 @@ import torch
 from rich.console import Console
 from rich.table import Table as Printed
 
-from benchmarks import kernels, listing, loading, memory, plot, starting, steps
+from benchmarks import kernels, listing, loading, memory, plot, requests, starting, steps
 from benchmarks.table import Options, Part, Table
 
 PARTS: dict[str, Part] = {
@@ -28,6 +28,7 @@ PARTS: dict[str, Part] = {
     "loading": loading.run,
     "listing": listing.run,
     "starting": starting.run,
+    "requests": requests.run,
 }
 _console = Console(width=None)
 

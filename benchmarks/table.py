@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import torch
 
@@ -25,7 +24,6 @@ class Options:
     batch: int = 2
     rounds: int = 5
     only: str = ""
-    host: Path | None = None
 
 
 @dataclass

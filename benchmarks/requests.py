@@ -1,0 +1,75 @@
+"""What a hypernetwork costs a whole request in a real WebUI, from the outside: prompt in, picture out.
+
+The folders of real hosts are named by the same variables as for the tests (`HYPERNET_A1111`, `HYPERNET_FORGE`, ...).
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import hypernet
+from benchmarks.networks import CHANNELS, network
+from benchmarks.table import Options, Row, Say, Table
+from hypernet.network import Network
+
+_WIDTHS = (768, *CHANNELS)
+_NETWORKS: dict[str, Callable[[], Network]] = {
+    "linear [1,2,1]": lambda: network(_WIDTHS),
+    "relu + layer norm [1,2,1]": lambda: network(_WIDTHS, relu=True, norm=True),
+}
+_STEPS = 8
+_COLUMNS = dict.fromkeys(("native", "ours"), ".3f") | {"none, s": ".2f"}
+
+
+def run(options: Options, say: Say) -> Table:
+    """A request of eight steps without, with the host's own engine where it has one, and with ours, taking turns."""
+    from tests.hosts.conftest import REAL
+    from tests.hosts.real import running
+
+    table = Table("A whole request, as a ratio to one without hypernetwork", _COLUMNS)
+    for kind in REAL:
+        if folder := os.environ.get(f"HYPERNET_{kind.upper()}"):
+            say(f"starting {kind}")
+            with running(Path(folder), kind) as host:
+                table.rows.extend(_rows(host, options, say))
+    return table
+
+
+def _rows(host: Any, options: Options, say: Say) -> Iterator[Row]:
+    for number, make in enumerate(_NETWORKS.values()):
+        hypernet.save(make(), host.folder / f"bench-{number}.safetensors")
+    host.call("/hypernet/v1/refresh", {})
+    for number, name in enumerate(_NETWORKS):
+        for size in options.sizes:
+            say(f"{host.kind} {size}x{size} {name}")
+            ways = _ways(host, f"a cat <hypernet:bench-{number}:0.7>", size)
+            yield {"host": host.kind, "size": str(size), "network": name} | _compare(ways, options.rounds)
+
+
+def _ways(host: Any, prompt: str, size: int) -> dict[str, Callable[[], object]]:
+    request = {"width": size, "height": size, "steps": _STEPS}
+    ways: dict[str, Callable[[], object]] = {
+        "none": lambda: host.draw("a cat", **request),
+        "ours": lambda: host.draw(prompt, **request),
+    }
+    if host.native:
+        ways["native"] = lambda: host.draw(prompt, options={"hypernet_native": True}, **request)
+    return ways
+
+
+def _compare(ways: dict[str, Callable[[], object]], rounds: int) -> Row:
+    """Medians over the rounds; the first round is not counted."""
+    samples = [{name: _seconds(draw) for name, draw in ways.items()} for _ in range(rounds + 1)][1:]
+    ratios: Row = {name: statistics.median(each[name] / each["none"] for each in samples) for name in ways}
+    return ratios | {"none": 1.0, "none, s": statistics.median(each["none"] for each in samples)}
+
+
+def _seconds(draw: Callable[[], object]) -> float:
+    begin = time.perf_counter()
+    draw()
+    return time.perf_counter() - begin
