@@ -104,6 +104,9 @@ class FakeHost:
     def only_real(self) -> None:
         pytest.skip("only the real host has several of these")
 
+    def needs_setting(self, name: str) -> None:
+        """The fake takes any."""
+
     def png(self, size: tuple[int, int]) -> str:
         return "any"
 

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import socket
 import subprocess
 import time
@@ -99,18 +100,23 @@ class RealHost:
         """What the picture must be: the host's own engine's, or the plain formula's in the host's own attention."""
         if self.native:
             return self.draw(prompt, options={**(options or {}), "hypernet_native": True}, **more)
-        with self.formula(_TAG.findall(prompt)):
-            return self.draw(_TAG.sub("", prompt), options=options, **more)
+        with self.formula(prompt, more.get("hr_prompt") or prompt):
+            plain = {key: _TAG.sub("", value) if key == "hr_prompt" else value for key, value in more.items()}
+            return self.draw(_TAG.sub("", prompt), options=options, **plain)
 
     @contextmanager
-    def formula(self, networks: list[tuple[str, str]]) -> Iterator[None]:
-        """The probe's own hooks, as simple as can be, in place of the extension's. networks: names and strengths."""
-        paths = [[str(next(self.folder.glob(f"{name}.*"))), float(strength or 1)] for name, strength in networks]
-        self.call("/probe/formula", {"networks": paths})
+    def formula(self, prompt: str, hires_prompt: str) -> Iterator[None]:
+        """The probe's own hooks, as simple as can be, carry what the prompts' tags ask for."""
+        self.call("/probe/formula", {"first": self._asked(prompt), "hires": self._asked(hires_prompt)})
         try:
             yield
         finally:
-            self.call("/probe/formula", {"networks": []})
+            self.call("/probe/formula", {"first": [], "hires": []})
+
+    def _asked(self, prompt: str) -> list[tuple[str, float]]:
+        return [
+            (str(next(self.folder.glob(f"{name}.*"))), float(strength or 1)) for name, strength in _TAG.findall(prompt)
+        ]
 
     def set(self, values: dict[str, Any]) -> None:
         self.call("/sdapi/v1/options", values)
@@ -131,6 +137,18 @@ class RealHost:
 
     def only_real(self) -> None:
         """This test asks for what a fake hasn't."""
+
+    def needs_setting(self, name: str) -> None:
+        if name not in self.call("/sdapi/v1/options"):
+            pytest.skip(f"this host has no setting {name}")
+
+    def script(self, begin: str) -> dict[str, Any]:
+        """A request's part that turns on a script of the host's own, with the values its UI begins with."""
+        for known in self.call("/sdapi/v1/script-info"):
+            if known["name"].startswith(begin) and known["is_alwayson"]:
+                values = [True, *(argument["value"] for argument in known["args"][1:])]
+                return {"alwayson_scripts": {known["name"]: {"args": values}}}
+        pytest.skip(f"this host has no script {begin}")
 
     def png(self, size: tuple[int, int]) -> str:
         """A picture to start from, base64."""
@@ -181,7 +199,8 @@ def running(root: Path, kind: str = "a1111", *more: str) -> Iterator[RealHost]:
         port = free.getsockname()[1]
     links = {root / "extensions" / "hypernet": REPOSITORY, root / "extensions" / "hypernet-probe": PROBE}
     folder = root / "models" / "hypernetworks" / "hypernet-tests"
-    folder.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed
+    folder.mkdir(parents=True)
     made = [link for link in links if not link.exists()]
     for link in made:
         link.symlink_to(links[link], target_is_directory=True)

@@ -5,7 +5,9 @@ The real one needs the repository and `tests/hosts/probe_sdnext` in its `extensi
 
 from __future__ import annotations
 
+import base64
 import copy
+import io
 import json
 import os
 import sys
@@ -18,8 +20,10 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 from urllib.parse import urlencode
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from hypernet.files import save
@@ -30,6 +34,14 @@ from hypernet.network import Metadata
 from hypernet.session import Session
 from hypernet.ui.sdnext_cards import make_page
 from tests.unets import TEXT, TinyUNet, network, plain_formula
+
+
+def _noise() -> str:
+    """A picture to start from, base64."""
+    stream = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)).save(stream, "PNG")
+    return base64.b64encode(stream.getvalue()).decode()
+
 
 INK = replace(network(kind="relu"), metadata=Metadata(activation_func="relu", activate_output=False))
 
@@ -266,30 +278,57 @@ def test_a_file_name_cannot_write_into_the_page(fake: Fake, tmp_path: Path) -> N
     assert all("<img" not in page.create_html(item, "txt2img") for item in page.list_items())
 
 
+class Real:
+    """A running SD.Next."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def call(self, path: str, body: Any = None, **query: Any) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        address = f"{self._url}{path}?{urlencode(query)}"
+        request = urllib.request.Request(address, data, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=600) as answer:
+            return json.load(answer)
+
+    def parity(self, **query: Any) -> Any:
+        return self.call("/probe/parity", **query)
+
+    def draw(self, prompt: str, mode: str = "txt2img", **more: Any) -> tuple[np.ndarray, str]:
+        """The last picture's pixels and what is written below it."""
+        body = {"prompt": prompt, "negative_prompt": "dull", "seed": 1, "steps": 3, "width": 64, "height": 64}
+        body |= {"cfg_scale": 5.0, "sampler_name": "Euler", "save_images": False, **more}
+        answer = self.call(f"/sdapi/v1/{mode}", body)
+        picture = Image.open(io.BytesIO(base64.b64decode(answer["images"][-1].rpartition(",")[2])))
+        info = answer["info"] if isinstance(answer["info"], dict) else json.loads(answer["info"])
+        return np.asarray(picture.convert("RGB")).astype(int), info["infotexts"][-1]
+
+    def with_formula(self, name: str, strength: float, **more: Any) -> np.ndarray:
+        """A picture for which the host's own attention carries the plain formula."""
+        self.call("/probe/formula", name=name, strength=strength)
+        try:
+            return self.draw("a cat", **more)[0]
+        finally:
+            self.call("/probe/formula")
+
+
 @pytest.fixture(scope="module")
-def real() -> Callable[..., dict[str, Any]]:
+def real() -> Real:
     url = os.environ.get("HYPERNET_SDNEXT_URL")
     if not url:
         pytest.skip("HYPERNET_SDNEXT_URL names no running SD.Next")
-
-    def parity(**query: Any) -> dict[str, Any]:
-        with urllib.request.urlopen(f"{url}/probe/parity?{urlencode(query)}", timeout=600) as answer:
-            found: dict[str, Any] = json.load(answer)
-            return found
-
-    return parity
+    return Real(url)
 
 
 @pytest.fixture(scope="module")
-def names(real: Any) -> list[str]:
-    with urllib.request.urlopen(f"{os.environ['HYPERNET_SDNEXT_URL']}/hypernet/v1/networks", timeout=60) as answer:
-        return [found["name"] for found in json.load(answer) if found["metadata"].get("base") == "SD1"]
+def names(real: Real) -> list[str]:
+    return [found["name"] for found in real.call("/hypernet/v1/networks") if found["metadata"].get("base") == "SD1"]
 
 
 @pytest.mark.parametrize("kind", ["", "quantised", "sequential"])
-def test_the_real_host_gives_the_plain_formula(real: Any, names: list[str], kind: str) -> None:
+def test_the_real_host_gives_the_plain_formula(real: Real, names: list[str], kind: str) -> None:
     for name in names:
-        found = real(name=name, strength=0.7, kind=kind)
+        found = real.parity(name=name, strength=0.7, kind=kind)
         assert found["attached"] > 0
         assert found["left"] == 0
         assert found["error"] <= 1e-5 * found["scale"]
@@ -297,7 +336,51 @@ def test_the_real_host_gives_the_plain_formula(real: Any, names: list[str], kind
 
 
 @pytest.mark.parametrize(("kind", "word"), [("fused", "fused"), ("compiled", "compiled"), ("none", "UNet")])
-def test_the_real_host_is_told_what_cannot_be_hooked(real: Any, names: list[str], kind: str, word: str) -> None:
-    found = real(name=names[0], kind=kind)
+def test_the_real_host_is_told_what_cannot_be_hooked(real: Real, names: list[str], kind: str, word: str) -> None:
+    found = real.parity(name=names[0], kind=kind)
     assert word in found["notes"]
     assert found["hooks"] == 0
+
+
+HIRES = {
+    "enable_hr": True,
+    "hr_scale": 2.0,
+    "hr_upscaler": "Latent Nearest",
+    "hr_force": True,
+    "denoising_strength": 0.6,
+}
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {},
+        {"batch_size": 2},
+        {"cfg_scale": 1.0},
+        {"sampler_name": "DDIM"},
+        {"sampler_name": "DPM++ 2M"},
+        HIRES,
+        {"mode": "img2img", "init_images": [_noise()], "denoising_strength": 0.7},
+    ],
+    ids=["plain", "batch", "cfg 1", "DDIM", "DPM++", "hires", "img2img"],
+)
+def test_a_picture_of_the_real_host_is_the_plain_formula_s(
+    real: Real, names: list[str], request_: dict[str, Any]
+) -> None:
+    """A model of random weights makes much of each rounding; how much, a strength of 1e-6 tells."""
+    plain, _ = real.draw("a cat", **request_)
+    for name in names:
+        ours, _ = real.draw(f"a cat <hypernet:{name}:0.7>", **request_)
+        rounding = np.abs(real.with_formula(name, 1e-6, **request_) - plain).mean()
+        difference = np.abs(real.with_formula(name, 0.7, **request_) - ours).mean()
+        effect = np.abs(ours - plain).mean()
+        print(f"difference {difference:.6f}, rounding {rounding:.6f}, effect {effect:.3f}: {name} {request_}"[:120])
+        assert difference <= max(1e-3, 3 * rounding)
+        assert effect > 20 * difference
+    assert real.call("/probe/state")["hooks"] == 0
+
+
+def test_the_real_host_s_parameters_tell_what_was_used_and_what_did_not_work(real: Real, names: list[str]) -> None:
+    _, text = real.draw(f"a cat <hypernet:{names[0]}:0.7><hypernet:t-nosuch:1>")
+    assert f'Hypernet hashes: "{names[0]}: ' in text or f"Hypernet hashes: {names[0]}: " in text
+    assert "There is no hypernetwork “t-nosuch”" in text

@@ -113,6 +113,7 @@ def test_token_merging_changes_nothing(host: Any) -> None:
 
 
 def test_hypertile_changes_nothing(host: Any) -> None:
+    host.needs_setting("hypertile_enable_unet")
     options = {"hypertile_enable_unet": True, "hypertile_max_tile_unet": 64, "hypertile_max_depth_unet": 3}
     same_as_reference(host, BOTH, options, width=256, height=256)
 
@@ -122,8 +123,29 @@ def test_hypertile_changes_nothing(host: Any) -> None:
 )
 def test_every_cross_attention_optimisation_gives_the_reference(host: Any, name: str) -> None:
     host.only_real()
+    if not host.native:
+        pytest.skip("this host chooses its attention at its start")
     with settings(host, cross_attention_optimization=name):
         same_as_reference(host, BOTH)
+
+
+@pytest.mark.parametrize("begin", ["freeu", "selfattention", "perturbedattention", "kohya", "hypertile"])
+def test_patches_of_the_host_s_own_stay_and_give_the_reference(host: Any, begin: str) -> None:
+    host.only_real()
+    request = {"steps": 3, "width": 128, "height": 128}  # where the UNet is deepest, some want more than one pixel
+    patch = host.script(begin)
+    same_as_reference(host, BOTH, **request, **patch)
+    assert not same(host.draw(BOTH, **request, **patch), host.draw(BOTH, **request))
+
+
+def test_a_controlnet_that_reads_the_attention_gives_the_reference(host: Any) -> None:
+    host.only_real()
+    host.script("controlnet")
+    unit = {"enabled": True, "module": "reference_only", "image": host.png((128, 128)), "save_detected_map": False}
+    request = {"width": 128, "height": 128}
+    patch = {"alwayson_scripts": {"controlnet": {"args": [unit]}}}
+    same_as_reference(host, BOTH, **request, **patch)
+    assert not same(host.draw(BOTH, **request, **patch), host.draw(BOTH, **request))
 
 
 def test_a_lora_beside_it_gives_the_reference(host: Any) -> None:

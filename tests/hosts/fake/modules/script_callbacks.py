@@ -24,10 +24,6 @@ def call(name, *args):
             traceback.print_exc()
 
 
-def enumerate_callbacks():
-    return callback_map.items()
-
-
 def clear_callbacks():
     for callbacks in callback_map.values():
         callbacks.clear()

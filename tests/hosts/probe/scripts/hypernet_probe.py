@@ -6,7 +6,7 @@ from modules import script_callbacks, scripts, shared
 
 fail = {"in": ""}
 last = {"comments": ""}
-formula = {"networks": [], "hooks": [], "unet": None}
+formula = {"first": [], "hires": [], "pass": "first", "hooks": [], "unet": None}
 
 
 class Probe(scripts.Script):
@@ -20,7 +20,11 @@ class Probe(scripts.Script):
         if fail["in"] == "interrupt":
             shared.state.interrupted = True
 
+    def before_hr(self, p, *args):
+        formula["pass"] = "hires"
+
     def process_batch(self, p, *args, **kwargs):
+        formula["pass"] = "first"
         if fail["in"] == "disable":
             p.disable_extra_networks = True
 
@@ -43,18 +47,21 @@ def projections():
 
 
 def set_formula(body: dict):
-    """body: the networks that the host's own attention carries from now on, [path, strength] each; none ends it."""
+    """body: what the host's own attention carries from now on, in its first and in its hires pass.
+
+    Each is a list of [path, strength]; two empty ones end it.
+    """
     import hypernet
 
     for handle in formula["hooks"]:
         handle.remove()
-    networks = [(hypernet.load(path), strength) for path, strength in body["networks"]]
-    formula.update(networks=networks, hooks=[], unet=None)
+    networks = {of: [(hypernet.load(path), strength) for path, strength in body[of]] for of in ("first", "hires")}
+    formula.update(networks, hooks=[], unet=None)
     return {}
 
 
 def carry_formula():
-    if formula["networks"] and formula["unet"] is not unet():
+    if (formula["first"] or formula["hires"]) and formula["unet"] is not unet():
         formula["unet"] = unet()
         formula["hooks"] += [
             projection.register_forward_pre_hook(plain_formula(name[-1])) for name, projection in projections().items()
@@ -64,7 +71,7 @@ def carry_formula():
 def plain_formula(which):
     def before(module, args):
         x = args[0]
-        for network, strength in formula["networks"]:
+        for network, strength in formula[formula["pass"]]:
             pair = network.pairs.get(x.shape[-1])
             if pair is not None:
                 net = getattr(pair, which).to(x.device, x.dtype)
@@ -95,7 +102,7 @@ def state():
         "widths": sorted({m.in_features for m in found.values()}),
         "callbacks": sum(
             "hypernet/" in c.script.replace("\\", "/") and "probe" not in c.script
-            for _, all_ in script_callbacks.enumerate_callbacks()
+            for all_ in script_callbacks.callback_map.values()
             for c in all_
         ),
         "axes": sum(

@@ -116,6 +116,18 @@ def parity(name: str = "", strength: float = 1.0, kind: str = ""):
         pipe.register_modules(unet=original)
 
 
+carried = []
+
+
+def carry(name: str = "", strength: float = 1.0):
+    """From now on the UNet's own attention carries the plain formula of this network; without a name, none."""
+    while carried:
+        carried.pop().remove()
+    if name:
+        carried.extend(formula(shared.sd_model.unet, shared.hypernetworks[name], strength))
+    return {"hooks": len(carried)}
+
+
 def cards():
     page = next(page for page in shared.extra_networks if page.title == "Hypernetwork")
     return {"html": page.create_page("txt2img"), "items": [item["prompt"] for item in page.items]}
@@ -128,6 +140,7 @@ def state():
 def routes(demo, app):
     app.add_api_route("/probe/state", state, methods=["GET"])
     app.add_api_route("/probe/parity", parity, methods=["GET"])
+    app.add_api_route("/probe/formula", carry, methods=["GET"])
     app.add_api_route("/probe/cards", cards, methods=["GET"])
 
 
