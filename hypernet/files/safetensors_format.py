@@ -20,7 +20,7 @@ from hypernet.files.metadata import TEXTS, read_values, values_to_write
 from hypernet.files.pickled import BEYOND
 from hypernet.files.refused import AGAIN, HALF_LOADED, MALICIOUS, OTHER_MODEL, Refused, shown
 from hypernet.files.source import Source
-from hypernet.files.weights import ITEMSIZE, Contents, StoredTensor
+from hypernet.files.weights import ITEMSIZE, Contents, StoredTensor, raw
 from hypernet.network import Metadata, Network
 
 FORMAT = "hypernet"
@@ -89,7 +89,7 @@ def write(network: Network, names: Mapping[int, tuple[Mapping[str, Tensor], ...]
         raise Refused("its metadata is too long to be saved.", "Shorten its texts.")
     stream.write(len(data).to_bytes(8, "little") + data)
     for tensor in tensors.values():
-        stream.write(tensor.reshape(-1).view(torch.uint8).numpy().data)
+        stream.write(raw(tensor))
 
 
 def _header(data: bytes) -> dict[str, Any]:

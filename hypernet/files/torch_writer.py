@@ -22,6 +22,7 @@ from hypernet.files.metadata import values_to_write
 from hypernet.files.pickled import STORAGES
 from hypernet.files.refused import Refused
 from hypernet.files.unpickle import MAX_BYTES, unpickle
+from hypernet.files.weights import raw
 from hypernet.network import Network
 
 FOLDER = "archive"
@@ -61,7 +62,7 @@ class _Pickler(pickle.Pickler):
 
 
 def write(network: Network, names: Mapping[int, tuple[Mapping[str, Tensor], ...]], stream: IO[bytes]) -> None:
-    """Writes a network whose weights have these names: width -> (K, V), each name -> tensor.
+    """Writes a network whose weights have these names: width -> (K, V), each name -> contiguous tensor.
 
     Raises Refused for one that could not be read again.
     """
@@ -78,7 +79,7 @@ def write(network: Network, names: Mapping[int, tuple[Mapping[str, Tensor], ...]
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
         _record(archive, "data.pkl", pickled.getbuffer())
         for storage in pickler.storages:
-            _record(archive, f"data/{storage.key}", storage.tensor.reshape(-1).view(torch.uint8).numpy().data)
+            _record(archive, f"data/{storage.key}", raw(storage.tensor))
         _record(archive, "version", memoryview(b"3\n"))
 
 

@@ -152,3 +152,8 @@ def refuse_unless_finite(tensor: Tensor) -> None:
             "some of its weights are not numbers (NaN or infinite): its training failed, or the file is damaged.",
             "Use an earlier save of the same training, or another copy of the file.",
         )
+
+
+def raw(tensor: Tensor) -> memoryview:
+    """A contiguous tensor's memory as bytes. Of a side of length one the stride may be anything."""
+    return tensor.as_strided((tensor.numel(),), (1,)).view(torch.uint8).numpy().data
