@@ -16,15 +16,20 @@ import numpy as np
 import pytest
 
 
-def same_as_reference(host: Any, prompt: str, options: dict[str, Any] | None = None, **request: Any) -> None:
-    """At most one grey level, and hardly anywhere; and both are another picture than without the tags."""
+def same_as_reference(
+    host: Any, prompt: str, options: dict[str, Any] | None = None, hardly: float = 1e-3, **request: Any
+) -> None:
+    """At most one grey level, and hardly anywhere; and both are another picture than without the tags.
+
+    hardly: the mean difference must be less.
+    """
     options = options or {}
     ours = host.draw(prompt, options=options, **request)
     reference = host.reference(prompt, options=options, **request)
     difference = np.abs(ours.pixels.astype(int) - reference.pixels.astype(int))
     print(f"max {difference.max()}, mean {difference.mean():.6f}: {prompt} {request} {options}")
     assert difference.max() <= 1
-    assert difference.mean() < 1e-3
+    assert difference.mean() < hardly
     assert not same(ours, host.draw("a cat", options=options, **request))
 
 
@@ -72,7 +77,7 @@ BOTH = "a cat <hypernet:t-linear:0.4><hypernet:t-swish:0.4>"
     "request_",
     [
         {"batch_size": 2, "n_iter": 2},
-        {"sampler_name": "Heun"},
+        {"sampler_name": "Heun", "hardly": 3e-3},  # the native engine differs as much from itself at 1e-7 more strength
         {"sampler_name": "DDIM"},
         {"cfg_scale": 1.0},
         {"negative_prompt": "dull " * 90},
@@ -135,7 +140,8 @@ def test_patches_of_the_host_s_own_stay_and_give_the_reference(host: Any, begin:
     request = {"steps": 3, "width": 128, "height": 128}  # where the UNet is deepest, some want more than one pixel
     patch = host.script(begin)
     same_as_reference(host, BOTH, **request, **patch)
-    assert not same(host.draw(BOTH, **request, **patch), host.draw(BOTH, **request))
+    if begin != "hypertile":  # whose tiles are larger than this
+        assert not same(host.draw(BOTH, **request, **patch), host.draw(BOTH, **request))
 
 
 def test_a_controlnet_that_reads_the_attention_gives_the_reference(host: Any) -> None:
