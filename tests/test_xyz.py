@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from hypernet.tags import parse
 from hypernet.ui.xyz import PREFIX, add_axes
 
 
@@ -53,11 +54,31 @@ def test_the_networks_to_choose_from_are_those_on_disk(axes: dict[str, AxisOptio
     assert axes["Network"].choices() == ["None", "ink", "wash"]
 
 
-def test_an_axis_without_a_tag_to_change_says_so(axes: dict[str, AxisOption]) -> None:
-    with pytest.raises(RuntimeError, match="no <hypernet"):
-        axes["Strength"].apply(SimpleNamespace(prompt="a cat", hr_prompt=""), "1", ["1"])
+def test_an_axis_without_a_tag_to_change_says_so_below_the_picture(axes: dict[str, AxisOption]) -> None:
+    p = SimpleNamespace(prompt="a cat", hr_prompt="")
+    axes["Strength"].apply(p, "0.5", ["0.5"])
+    (problem,) = parse(p.prompt).problems
+    assert "name" in str(problem)
 
 
-def test_a_value_that_no_tag_takes_says_why(axes: dict[str, AxisOption]) -> None:
-    with pytest.raises(RuntimeError, match="is not a number"):
-        axes["K factor"].apply(SimpleNamespace(prompt="<hypernet:ink:1>", hr_prompt=""), "much", ["much"])
+@pytest.mark.parametrize("order", [("Network", "Strength"), ("Strength", "Network")])
+def test_two_axes_make_one_tag_in_whatever_order_they_come(axes: dict[str, AxisOption], order: tuple[str, str]) -> None:
+    p = SimpleNamespace(prompt="a cat", hr_prompt="")
+    for axis in order:
+        axes[axis].apply(p, {"Network": "ink", "Strength": "0.5"}[axis], [])
+    assert p.prompt == "a cat<hypernet:ink:0.5>"
+
+
+@pytest.mark.parametrize("order", [("Network", "Strength"), ("Strength", "Network")])
+def test_no_network_has_no_strength(axes: dict[str, AxisOption], order: tuple[str, str]) -> None:
+    p = SimpleNamespace(prompt="a cat", hr_prompt="")
+    for axis in order:
+        axes[axis].apply(p, {"Network": "None", "Strength": "0.5"}[axis], [])
+    assert p.prompt == "a cat"
+
+
+def test_a_value_that_no_tag_takes_says_why_below_the_picture(axes: dict[str, AxisOption]) -> None:
+    p = SimpleNamespace(prompt="<hypernet:ink:1>", hr_prompt="")
+    axes["K factor"].apply(p, "much", ["much"])
+    (problem,) = parse(p.prompt).problems
+    assert "is not a number" in str(problem)

@@ -6,14 +6,15 @@ import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from hypernet.tags import BadTag, parse_items
-
 if TYPE_CHECKING:
     from hypernet.session import Session
 
 PREFIX = "[Hypernet] "
 
 _TAG = re.compile(r"<hypernet:([^>]*)>", re.IGNORECASE)
+
+_WITHOUT = "_hypernet_without"
+"""On a cell's p: its network is “None”, so that there is nothing for the other axes to change."""
 
 Items = list[str]
 
@@ -44,21 +45,20 @@ def _options(make: Any, session: Session) -> list[Any]:
 
 
 def _network(p: Any, value: str, values: Sequence[str]) -> None:
+    setattr(p, _WITHOUT, value == "None")
     _change(p, lambda prompt: use_network(prompt, value))
 
 
 def _on_each_tag(change: Callable[[Items, str], Items]) -> Callable[[Any, str, Sequence[str]], None]:
+    """Never raises, as that would end the whole plot: what can't be used is told below the picture it was meant for."""
+
     def apply(p: Any, value: str, values: Sequence[str]) -> None:
-        if not _TAG.search(p.prompt):
-            raise RuntimeError("There is no <hypernet:...> in the prompt for this axis to change.")
+        if not _TAG.search(p.prompt) and not getattr(p, _WITHOUT, False):
+            p.prompt += "<hypernet:>"  # another axis may name it; if none does, the picture tells
         _change(p, lambda prompt: _TAG.sub(lambda match: _changed(match[1].split(":"), value), prompt))
 
     def _changed(items: Items, value: str) -> str:
-        items = change(items, value.strip())
-        tag = parse_items(items)
-        if isinstance(tag, BadTag):
-            raise RuntimeError(str(tag))
-        return f"<hypernet:{':'.join(items)}>"
+        return f"<hypernet:{':'.join(change(items, value.strip()))}>"
 
     return apply
 
