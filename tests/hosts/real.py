@@ -190,17 +190,13 @@ class RealHost:
 def running(root: Path, kind: str = "a1111", *more: str) -> Iterator[RealHost]:
     """root: the folder of the host. more: arguments for it."""
     if given := os.environ.get("HYPERNET_HOST_PORT"):  # one that runs already, while tests are being written
-        folder = root / "models" / "hypernetworks" / "hypernet-tests"
-        folder.mkdir(parents=True, exist_ok=True)
-        yield RealHost(root, kind, int(given), folder, Path(os.environ["HYPERNET_HOST_LOG"]))
+        yield RealHost(root, kind, int(given), _folder(root), Path(os.environ["HYPERNET_HOST_LOG"]))
         return
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     links = {root / "extensions" / "hypernet": REPOSITORY, root / "extensions" / "hypernet-probe": PROBE}
-    folder = root / "models" / "hypernetworks" / "hypernet-tests"
-    shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed
-    folder.mkdir(parents=True)
+    folder = _folder(root)
     made = [link for link in links if not link.exists()]
     for link in made:
         link.symlink_to(links[link], target_is_directory=True)
@@ -228,6 +224,14 @@ def running(root: Path, kind: str = "a1111", *more: str) -> Iterator[RealHost]:
         for file in folder.iterdir():
             file.unlink()
         folder.rmdir()
+
+
+def _folder(root: Path) -> Path:
+    """For the tests' networks; what a killed run left there goes."""
+    folder = root / "models" / "hypernetworks" / "hypernet-tests"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
 
 
 def python(root: Path) -> str:

@@ -11,6 +11,7 @@ import io
 import json
 import os
 import sys
+import urllib.error
 import urllib.request
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -289,7 +290,8 @@ class Real:
         address = f"{self._url}{path}?{urlencode(query)}"
         request = urllib.request.Request(address, data, {"Content-Type": "application/json"})
         with urllib.request.urlopen(request, timeout=600) as answer:
-            return json.load(answer)
+            content = answer.read()
+            return json.loads(content) if content else None
 
     def parity(self, **query: Any) -> Any:
         return self.call("/probe/parity", **query)
@@ -302,6 +304,10 @@ class Real:
         picture = Image.open(io.BytesIO(base64.b64decode(answer["images"][-1].rpartition(",")[2])))
         info = answer["info"] if isinstance(answer["info"], dict) else json.loads(answer["info"])
         return np.asarray(picture.convert("RGB")).astype(int), info["infotexts"][-1]
+
+    def offload(self, mode: str) -> None:
+        self.call("/sdapi/v1/options", {"diffusers_offload_mode": mode})
+        self.call("/sdapi/v1/reload-checkpoint", {}, force=True)
 
     def with_formula(self, name: str, strength: float, **more: Any) -> np.ndarray:
         """A picture for which the host's own attention carries the plain formula."""
@@ -381,6 +387,24 @@ def test_a_picture_of_the_real_host_is_the_plain_formula_s(
         assert difference <= max(1e-3, 2 * rounding)
         assert effect > 20 * difference
     assert real.call("/probe/state")["hooks"] == 0
+
+
+@pytest.mark.parametrize("mode", ["model", "sequential", "balanced"])
+def test_offloading_changes_nothing_in_the_real_host(real: Real, names: list[str], mode: str) -> None:
+    prompt = f"a cat <hypernet:{names[0]}:0.7>"
+    real.offload("none")
+    expected, plain = real.draw(prompt)[0], real.draw("a cat")[0]
+    effect = np.abs(plain - expected).mean()
+    try:
+        real.offload(mode)
+        try:
+            offloaded = real.draw("a cat")[0]
+        except urllib.error.HTTPError:
+            pytest.skip("in this mode the host draws nothing at all here")
+        assert np.abs(real.draw(prompt)[0] - expected).mean() < effect / 20
+        assert np.abs(offloaded - plain).mean() < effect / 20
+    finally:
+        real.offload("none")
 
 
 def test_the_real_host_s_parameters_tell_what_was_used_and_what_did_not_work(real: Real, names: list[str]) -> None:

@@ -94,6 +94,7 @@ def test_prompts_joined_by_and_give_the_reference(host: Any) -> None:
 
 @pytest.mark.parametrize("together", [True, False])
 def test_halves_of_a_batch_drawn_apart_give_the_reference(host: Any, together: bool) -> None:
+    host.needs_setting("batch_cond_uncond")
     same_as_reference(host, f"a cat AND a dog {BOTH}", {"batch_cond_uncond": together}, batch_size=2)
 
 
@@ -158,8 +159,9 @@ def test_a_lora_beside_it_gives_the_reference(host: Any) -> None:
     with host.lora("t-lora"):
         same_as_reference(host, f"{BOTH}<lora:t-lora:1>")
         same_as_reference(host, f"<lora:t-lora:0.5>{BOTH}")  # the weights change under what was folded
-        same_as_reference(host, f"<lora:t-lora:0.5>{BOTH}", {"lora_functional": True})
         same_as_reference(host, BOTH)
+        host.needs_setting("lora_functional")
+        same_as_reference(host, f"<lora:t-lora:0.5>{BOTH}", {"lora_functional": True})
 
 
 def test_the_network_survives_the_switch_to_a_refiner(host: Any) -> None:
@@ -203,6 +205,7 @@ def test_the_halves_of_the_batch_make_up_the_whole(host: Any) -> None:
 
 @pytest.mark.parametrize("half", ["cond", "uncond"])
 def test_a_half_of_the_batch_is_found_where_the_host_draws_halves_apart(host: Any, half: str) -> None:
+    host.needs_setting("batch_cond_uncond")
     prompt = f"a cat AND a dog <hypernet:t-swish:1:on={half}>"
     apart = host.draw(prompt, options={"batch_cond_uncond": False})
     assert np.abs(apart.pixels.astype(int) - host.draw(prompt).pixels.astype(int)).max() <= 1
@@ -354,6 +357,7 @@ def test_the_keys_of_the_first_versions_are_read(host: Any) -> None:
 
 
 def test_the_setting_that_adds_a_network_to_every_prompt_ends_with_its_request(host: Any, plain: Any) -> None:
+    host.needs_setting("sd_hypernetwork")
     added = host.draw("a cat", options={"sd_hypernetwork": "t-linear"})
     assert same(added, host.draw("a cat<hypernet:t-linear:1>"))
     assert "<hypernet:t-linear:1.0>" in added.infotext
