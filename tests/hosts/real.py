@@ -160,7 +160,8 @@ class RealHost:
     def second_model(self) -> str:
         models = [model["title"] for model in self.call("/sdapi/v1/sd-models")]
         now = self.call("/sdapi/v1/options")["sd_model_checkpoint"] or models[0]
-        others = [title for title in models if title != now and title.split("-")[0].rstrip("2") == now.split("-")[0]]
+        kind = now.split("-")[0].rstrip("2")
+        others = [title for title in models if title != now and title.split("-")[0].rstrip("2") == kind]
         if not others:
             pytest.skip("the host has no second checkpoint named like the first")
         return str(others[0])

@@ -172,7 +172,7 @@ def test_the_network_survives_the_switch_to_a_refiner(host: Any) -> None:
         same_as_reference(host, BOTH, **refiner)  # with both in memory: the host's own loses it while it loads one
         kept = host.draw(BOTH, **refiner)
     loaded = host.draw(BOTH, **refiner)
-    assert same(kept, loaded)
+    assert np.abs(kept.pixels.astype(int) - loaded.pixels.astype(int)).max() <= 1  # so does a picture without any
     assert not same(loaded, alone)
     assert host.state()["hooks"] == 0
 
