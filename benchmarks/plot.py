@@ -17,7 +17,7 @@ def draw(steps: Table, file: Path) -> None:
     groups: dict[str, list[Row]] = {}
     for row in steps.rows:
         groups.setdefault(f"{row['model']}, {row['size']} x {row['size']}", []).append(row)
-    figure, axes = pyplot.subplots(1, len(groups), figsize=(6 * len(groups), 4.2), sharex=True, squeeze=False)
+    figure, axes = pyplot.subplots(1, len(groups), figsize=(6.5 * len(groups), 4.4), sharex=True, squeeze=False)
     for axis, (title, rows) in zip(axes[0], groups.items(), strict=True):
         names = [str(row["network"]) for row in reversed(rows)]
         for offset, way, colour in ((0.2, "native", "#b0b0b0"), (-0.2, "ours", "#2f6f9f")):
@@ -28,9 +28,9 @@ def draw(steps: Table, file: Path) -> None:
         axis.set_title(title)
         axis.set_xlabel("% of a step without hypernetwork")
         axis.axvline(0, color="black", linewidth=0.8)
-        axis.margins(x=0.12)
+        axis.margins(x=0.15)
         axis.spines[["top", "right", "left"]].set_visible(False)
-    axes[0][0].legend(loc="lower right")
-    figure.tight_layout()
+    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="upper center", ncols=2, frameon=False)
+    figure.tight_layout(rect=(0, 0, 1, 0.94))
     figure.savefig(file, dpi=110)
     pyplot.close(figure)

@@ -9,18 +9,20 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import hypernet
 from benchmarks.networks import CHANNELS, network
 from benchmarks.table import Options, Row, Say, Table
-from hypernet.network import Network
+from hypernet.network import Metadata, Network
 
 _WIDTHS = (768, *CHANNELS)
+_NORM = Metadata(activation_func="relu", activate_output=False, is_layer_norm=True)
 _NETWORKS: dict[str, Callable[[], Network]] = {
     "linear [1,2,1]": lambda: network(_WIDTHS),
-    "relu + layer norm [1,2,1]": lambda: network(_WIDTHS, relu=True, norm=True),
+    "relu + layer norm [1,2,1]": lambda: replace(network(_WIDTHS, relu=True, norm=True), metadata=_NORM),
 }
 _STEPS = 8
 _COLUMNS = dict.fromkeys(("native", "ours"), ".3f") | {"none, s": ".2f"}
