@@ -44,7 +44,7 @@ def run(options: Options, say: Say) -> Table:
 
 def _rows(host: Any, options: Options, say: Say) -> Iterator[Row]:
     for number, make in enumerate(_NETWORKS.values()):
-        hypernet.save(make(), host.folder / f"bench-{number}.safetensors")
+        hypernet.save(make(), host.folder / f"bench-{number}.pt")  # the one format that native engines know
     host.call("/hypernet/v1/refresh", {})
     for number, name in enumerate(_NETWORKS):
         for size in options.sizes:
@@ -53,9 +53,10 @@ def _rows(host: Any, options: Options, say: Say) -> Iterator[Row]:
             yield {"host": host.kind, "size": str(size), "network": name} | _compare(ways, options.rounds)
 
 
-def _ways(host: Any, prompt: str, size: int) -> dict[str, Callable[[], object]]:
+def _ways(host: Any, prompt: str, size: int) -> dict[str, Callable[[], Any]]:
+    """Name -> what draws; each gives the picture's `pixels`."""
     request = {"width": size, "height": size, "steps": _STEPS}
-    ways: dict[str, Callable[[], object]] = {
+    ways: dict[str, Callable[[], Any]] = {
         "none": lambda: host.draw("a cat", **request),
         "ours": lambda: host.draw(prompt, **request),
     }
@@ -64,14 +65,17 @@ def _ways(host: Any, prompt: str, size: int) -> dict[str, Callable[[], object]]:
     return ways
 
 
-def _compare(ways: dict[str, Callable[[], object]], rounds: int) -> Row:
-    """Medians over the rounds; the first round is not counted."""
-    samples = [{name: _seconds(draw) for name, draw in ways.items()} for _ in range(rounds + 1)][1:]
+def _compare(ways: dict[str, Callable[[], Any]], rounds: int) -> Row:
+    """Medians over the rounds. A round before them warms up, and shows that each way does something."""
+    plain, *others = (draw().pixels for draw in ways.values())
+    if any((plain == other).all() for other in others):
+        raise RuntimeError("A hypernetwork did nothing.")
+    samples = [{name: _seconds(draw) for name, draw in ways.items()} for _ in range(rounds)]
     ratios: Row = {name: statistics.median(each[name] / each["none"] for each in samples) for name in ways}
     return ratios | {"none": 1.0, "none, s": statistics.median(each["none"] for each in samples)}
 
 
-def _seconds(draw: Callable[[], object]) -> float:
+def _seconds(draw: Callable[[], Any]) -> float:
     begin = time.perf_counter()
     draw()
     return time.perf_counter() - begin
