@@ -56,7 +56,8 @@ def values_to_write(metadata: Metadata) -> dict[str, object]:
     Raises Refused for values that could not be read again.
     """
     default = Metadata()
-    keys = list(A1111_KEYS if metadata.keys is None else metadata.keys)
+    known = [key for key in A1111_KEYS if getattr(metadata, key) is not None]  # for None, A1111 has no default
+    keys = known if metadata.keys is None else list(metadata.keys)
     for key in (*A1111_KEYS, *MONKEYPATCH_KEYS):
         if key not in keys and key not in metadata.extra and getattr(metadata, key) != getattr(default, key):
             keys.append(key)
