@@ -86,7 +86,9 @@ class Report:
 
 
 class Soak:
-    def __init__(self, host: RealHost, seed: int) -> None:
+    def __init__(self, host: RealHost, seed: int, plain: bool = False) -> None:
+        """plain: no tag is ever asked for, to see what the host grows by itself."""
+        self.plain = plain
         self.host, self.random, self.report = host, random.Random(seed), Report()
         self.drawn: list[tuple[Wish, Picture]] = []
         self.seeds: dict[str, int] = {}
@@ -138,6 +140,8 @@ class Soak:
         wrong = self.random.random() < 0.3
         if wrong:
             tags.insert(self.random.randint(0, len(tags)), self.random.choice(WRONG))
+        if self.plain:
+            tags, wrong = [], False
         prompt = " ".join(["a cat", *tags])
         return Wish(prompt, self.random.randrange(5), self.model, tuple(sorted(self.seeds.items())), wrong)
 
@@ -249,12 +253,13 @@ def main() -> None:
     parser.add_argument("--switches", type=int, default=6)
     parser.add_argument("--compare", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--plain", action="store_true", help="the same without tags: what the host does by itself")
     parser.add_argument("--report", type=Path, default=Path("soak.json"))
     options = parser.parse_args()
     root = Path(os.environ["HYPERNET_A1111"])
     begin, stop = time.monotonic(), threading.Event()
     with running(root) as host:
-        soak = Soak(host, options.seed)
+        soak = Soak(host, options.seed, options.plain)
         reader = threading.Thread(target=soak.read_all_the_time, args=(stop,))
         reader.start()
         try:
