@@ -145,6 +145,7 @@ def test_what_a_card_opens_shows_scripts_as_text(page: Any, button: str) -> None
 
 
 def test_comments_and_parameters_show_scripts_as_text(page: Any) -> None:
+    page.click("#txt2img_extra_tabs button:has-text('Generation')")
     for field, value in (("steps", "1"), ("width", "64"), ("height", "64")):
         page.fill(f"#txt2img_{field} input[type=number]", value)
     tags = (script("prompt"), "broken by a script", everything("missing").replace(">", "").replace(":", ""))
