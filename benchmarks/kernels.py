@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -12,6 +11,7 @@ import torch
 
 from benchmarks.networks import net
 from benchmarks.table import Options, Row, Say, Table
+from benchmarks.timing import seconds
 from hypernet.engine import pieces
 from hypernet.engine.chain import Link
 from hypernet.engine.fold import fold
@@ -53,15 +53,7 @@ def _measure(width: int, tokens: int, options: Options) -> Row:
     with torch.no_grad():
         for _ in range(10 * options.rounds):
             for name, kernel in kernels.items():
-                samples[name].append(_seconds(kernel, options.device))
-    seconds = {name: statistics.median(each) for name, each in samples.items()}
-    rates: Row = {name: 1000 * s if name == "fold, ms" else tokens / s / 1000 for name, s in seconds.items()}
+                samples[name].append(seconds(kernel, options.device))
+    medians = {name: statistics.median(each) for name, each in samples.items()}
+    rates: Row = {name: 1000 * s if name == "fold, ms" else tokens / s / 1000 for name, s in medians.items()}
     return {"width": str(width)} | rates
-
-
-def _seconds(kernel: Callable[[], object], device: str) -> float:
-    start = time.perf_counter()
-    kernel()
-    if device == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - start

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.table import Options, Say, Table
+from benchmarks.timing import seconds
 from hypernet.library import Library
 
 FILES, FOLDERS = 5000, 50
@@ -55,9 +56,4 @@ def _list_anew(root: str) -> None:
 
 
 def _median(run: Callable[[], object], runs: int) -> float:
-    seconds = []
-    for _ in range(runs):
-        start = time.perf_counter()
-        run()
-        seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds)
+    return statistics.median(seconds(run) for _ in range(runs))

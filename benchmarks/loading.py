@@ -18,11 +18,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 import hypernet
-from benchmarks.networks import CHANNELS
+from benchmarks.networks import SD1_WIDTHS
 from benchmarks.table import Options, Say, Table
 from hypernet.files import peek
 
-_WIDTHS = (768, *CHANNELS)
 _COLUMNS = dict.fromkeys(("loaded, ms", "worked, ms", "read, ms"), ".2f") | dict.fromkeys(("loaded", "read"), ".2f")
 
 
@@ -53,7 +52,7 @@ def run(options: Options, say: Say) -> Table:
 
 def _write(torch_file: Path, ours: Path) -> None:
     """The usual network, [1, 2, 1] on four widths, in both formats."""
-    torch.save({width: tuple(_net(width) for _ in "kv") for width in _WIDTHS}, torch_file)
+    torch.save({width: tuple(_net(width) for _ in "kv") for width in SD1_WIDTHS}, torch_file)
     hypernet.save(hypernet.load(torch_file), ours)
 
 

@@ -14,6 +14,7 @@ from hypernet.sites import find_sites
 
 CHANNELS = (320, 640, 1280)
 """Of the picture in SD1's UNet (and, but for 320, in SDXL's)."""
+SD1_WIDTHS = (768, *CHANNELS)
 
 
 def net(width: int, structure: tuple[float, ...], relu: bool, norm: bool) -> Net:

@@ -7,22 +7,21 @@ from __future__ import annotations
 
 import os
 import statistics
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import hypernet
-from benchmarks.networks import CHANNELS, network
+from benchmarks.networks import SD1_WIDTHS, network
 from benchmarks.table import Options, Row, Say, Table
+from benchmarks.timing import seconds
 from hypernet.network import Metadata, Network
 
-_WIDTHS = (768, *CHANNELS)
 _NORM = Metadata(activation_func="relu", activate_output=False, is_layer_norm=True)
 _NETWORKS: dict[str, Callable[[], Network]] = {
-    "linear [1,2,1]": lambda: network(_WIDTHS),
-    "relu + layer norm [1,2,1]": lambda: replace(network(_WIDTHS, relu=True, norm=True), metadata=_NORM),
+    "linear [1,2,1]": lambda: network(SD1_WIDTHS),
+    "relu + layer norm [1,2,1]": lambda: replace(network(SD1_WIDTHS, relu=True, norm=True), metadata=_NORM),
 }
 _STEPS = 8
 _COLUMNS = dict.fromkeys(("native", "ours"), ".3f") | {"none, s": ".2f"}
@@ -70,12 +69,6 @@ def _compare(ways: dict[str, Callable[[], Any]], rounds: int) -> Row:
     plain, *others = (draw().pixels for draw in ways.values())
     if any((plain == other).all() for other in others):
         raise RuntimeError("A hypernetwork did nothing.")
-    samples = [{name: _seconds(draw) for name, draw in ways.items()} for _ in range(rounds)]
+    samples = [{name: seconds(draw) for name, draw in ways.items()} for _ in range(rounds)]
     ratios: Row = {name: statistics.median(each[name] / each["none"] for each in samples) for name in ways}
     return ratios | {"none": 1.0, "none, s": statistics.median(each["none"] for each in samples)}
-
-
-def _seconds(draw: Callable[[], Any]) -> float:
-    begin = time.perf_counter()
-    draw()
-    return time.perf_counter() - begin

@@ -8,13 +8,13 @@ the round's two steps without, so that a machine that slows down slows both; fig
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Callable
 
 from torch import nn
 
 from benchmarks.networks import NETWORKS, copies, native
 from benchmarks.table import Options, Row, Say, Table
+from benchmarks.timing import seconds
 from benchmarks.unets import TEXT, make_call, make_unet
 from hypernet.engine import Engine
 from hypernet.network import Network
@@ -49,16 +49,16 @@ def _compare(unet: nn.Module, call: Callable[[], None], networks: list[Network],
 
 def _round(unet: nn.Module, call: Callable[[], None], networks: list[Network]) -> dict[str, float]:
     engine, new = Engine(keep_weights=True), copies(networks)
-    none = [_seconds(call)]
+    none = [seconds(call)]
     with native(unet, networks):
-        old = _seconds(call)
+        old = seconds(call)
     engine.attach(unet, plan_for(unet, new, 0.7))
-    new_network, ours = _seconds(call), [_seconds(call)]
+    new_network, ours = seconds(call), [seconds(call)]
     engine.detach()
-    none.append(_seconds(call))
+    none.append(seconds(call))
     engine.attach(unet, plan_for(unet, new, 0.8))
-    new_strength = _seconds(call)
-    ours.append(_seconds(call))
+    new_strength = seconds(call)
+    ours.append(seconds(call))
     if engine.failures:
         raise RuntimeError(engine.failures[0])
     engine.detach()
@@ -85,9 +85,3 @@ def plan_for(unet: nn.Module, networks: list[Network], strength: float) -> Plan:
     prompt = "".join(f"<hypernet:{number}:{strength}>" for number in range(len(networks)))
     uses, _ = open_tags(parse(prompt).tags, lambda name: networks[int(name)])
     return make_plan(uses, find_sites(unet))
-
-
-def _seconds(call: Callable[[], None]) -> float:
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start

@@ -62,19 +62,14 @@ def test_an_axis_without_a_tag_to_change_says_so_below_the_picture(axes: dict[st
 
 
 @pytest.mark.parametrize("order", [("Network", "Strength"), ("Strength", "Network")])
-def test_two_axes_make_one_tag_in_whatever_order_they_come(axes: dict[str, AxisOption], order: tuple[str, str]) -> None:
-    p = SimpleNamespace(prompt="a cat", hr_prompt="")
+@pytest.mark.parametrize(("network", "tag"), [("ink", "<hypernet:ink:0.5>"), ("None", "")])
+def test_two_axes_make_one_tag_or_none_in_whatever_order_they_come(
+    axes: dict[str, AxisOption], order: tuple[str, str], network: str, tag: str
+) -> None:
+    p = SimpleNamespace(prompt="a cat", hr_prompt="a dog")
     for axis in order:
-        axes[axis].apply(p, {"Network": "ink", "Strength": "0.5"}[axis], [])
-    assert p.prompt == "a cat<hypernet:ink:0.5>"
-
-
-@pytest.mark.parametrize("order", [("Network", "Strength"), ("Strength", "Network")])
-def test_no_network_has_no_strength(axes: dict[str, AxisOption], order: tuple[str, str]) -> None:
-    p = SimpleNamespace(prompt="a cat", hr_prompt="")
-    for axis in order:
-        axes[axis].apply(p, {"Network": "None", "Strength": "0.5"}[axis], [])
-    assert p.prompt == "a cat"
+        axes[axis].apply(p, {"Network": network, "Strength": "0.5"}[axis], [])
+    assert (p.prompt, p.hr_prompt) == (f"a cat{tag}", f"a dog{tag}")
 
 
 def test_a_value_that_no_tag_takes_says_why_below_the_picture(axes: dict[str, AxisOption]) -> None:

@@ -54,13 +54,18 @@ def _on_each_tag(change: Callable[[Items, str], Items]) -> Callable[[Any, str, S
 
     def apply(p: Any, value: str, values: Sequence[str]) -> None:
         if not _TAG.search(p.prompt) and not getattr(p, _WITHOUT, False):
-            p.prompt += "<hypernet:>"  # another axis may name it; if none does, the picture tells
+            _change(p, _with_a_tag)
         _change(p, lambda prompt: _TAG.sub(lambda match: _changed(match[1].split(":"), value), prompt))
 
     def _changed(items: Items, value: str) -> str:
         return f"<hypernet:{':'.join(change(items, value.strip()))}>"
 
     return apply
+
+
+def _with_a_tag(prompt: str) -> str:
+    """A tag without a name: another axis may give it one, and if none does, the picture tells."""
+    return prompt if _TAG.search(prompt) else f"{prompt}<hypernet:>"
 
 
 def _change(p: Any, change: Callable[[str], str]) -> None:

@@ -49,6 +49,28 @@ class Picture:
     comments: str
 
 
+def call(address: str, body: Any = None, method: str | None = None, timeout: float = 900) -> Any:
+    """What a host's API answers, None for nothing. body: to send as JSON, with POST unless the method is given."""
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(address, data, {"Content-Type": "application/json"}, method=method)
+    with urllib.request.urlopen(request, timeout=timeout) as answer:
+        content = answer.read()
+        return json.loads(content) if content else None
+
+
+def decode(image: str) -> np.ndarray:
+    """An API's picture, base64 with or without a prefix, as (height, width, 3), uint8."""
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(image.rpartition(",")[2]))).convert("RGB"))
+
+
+def noise(size: tuple[int, int]) -> str:
+    """A picture to start from, base64."""
+    stream = io.BytesIO()
+    pixels = np.random.default_rng(0).integers(0, 255, (*size, 3), dtype=np.uint8)
+    Image.fromarray(pixels).resize(size).save(stream, "PNG")
+    return base64.b64encode(stream.getvalue()).decode()
+
+
 class RealHost:
     """A running host. Its folder of hypernetworks is `folder`."""
 
@@ -63,15 +85,7 @@ class RealHost:
         return self.kind == "a1111"
 
     def call(self, path: str, body: Any = None, method: str | None = None, timeout: float = 900) -> Any:
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{self.port}{path}",
-            data,
-            {"Content-Type": "application/json"},
-            method=method or ("GET" if body is None else "POST"),
-        )
-        with urllib.request.urlopen(request, timeout=timeout) as answer:
-            return json.load(answer)
+        return call(f"http://127.0.0.1:{self.port}{path}", body, method, timeout)
 
     def draw(self, prompt: str, mode: str = "txt2img", options: dict[str, Any] | None = None, **more: Any) -> Picture:
         """One request; options: settings for it alone."""
@@ -93,8 +107,8 @@ class RealHost:
         answer = self.call(f"/sdapi/v1/{mode}", body)
         info = json.loads(answer["info"])
         count = body.get("batch_size", 1) * body.get("n_iter", 1)
-        pixels = [np.asarray(Image.open(io.BytesIO(base64.b64decode(i))).convert("RGB")) for i in answer["images"]]
-        return Picture(np.stack(pixels[-count:]), info["infotexts"][-count], self.call("/probe/comments")["comments"])
+        pixels = np.stack([decode(image) for image in answer["images"][-count:]])
+        return Picture(pixels, info["infotexts"][-count], self.call("/probe/comments")["comments"])
 
     def reference(self, prompt: str, options: dict[str, Any] | None = None, **more: Any) -> Picture:
         """What the picture must be: the host's own engine's, or the plain formula's in the host's own attention."""
@@ -151,11 +165,7 @@ class RealHost:
         pytest.skip(f"this host has no script {begin}")
 
     def png(self, size: tuple[int, int]) -> str:
-        """A picture to start from, base64."""
-        stream = io.BytesIO()
-        noise = np.random.default_rng(0).integers(0, 255, (*size, 3), dtype=np.uint8)
-        Image.fromarray(noise).resize(size).save(stream, "PNG")
-        return base64.b64encode(stream.getvalue()).decode()
+        return noise(size)
 
     def second_model(self) -> str:
         models = [model["title"] for model in self.call("/sdapi/v1/sd-models")]

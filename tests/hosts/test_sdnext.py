@@ -5,9 +5,7 @@ The real one needs the repository and `tests/hosts/probe_sdnext` in its `extensi
 
 from __future__ import annotations
 
-import base64
 import copy
-import io
 import json
 import os
 import sys
@@ -24,7 +22,6 @@ from urllib.parse import urlencode
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
 from hypernet.files import save
@@ -34,15 +31,8 @@ from hypernet.hosts.sdnext import NOTES, SDNext
 from hypernet.network import Metadata
 from hypernet.session import Session
 from hypernet.ui.sdnext_cards import make_page
+from tests.hosts.real import call, decode, noise
 from tests.unets import TEXT, TinyUNet, network, plain_formula
-
-
-def _noise() -> str:
-    """A picture to start from, base64."""
-    stream = io.BytesIO()
-    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)).save(stream, "PNG")
-    return base64.b64encode(stream.getvalue()).decode()
-
 
 INK = replace(network(kind="relu"), metadata=Metadata(activation_func="relu", activate_output=False))
 
@@ -286,12 +276,7 @@ class Real:
         self._url = url
 
     def call(self, path: str, body: Any = None, **query: Any) -> Any:
-        data = None if body is None else json.dumps(body).encode()
-        address = f"{self._url}{path}?{urlencode(query)}"
-        request = urllib.request.Request(address, data, {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=600) as answer:
-            content = answer.read()
-            return json.loads(content) if content else None
+        return call(f"{self._url}{path}?{urlencode(query)}", body)
 
     def parity(self, **query: Any) -> Any:
         return self.call("/probe/parity", **query)
@@ -301,9 +286,8 @@ class Real:
         body = {"prompt": prompt, "negative_prompt": "dull", "seed": 1, "steps": 3, "width": 64, "height": 64}
         body |= {"cfg_scale": 5.0, "sampler_name": "Euler", "save_images": False, **more}
         answer = self.call(f"/sdapi/v1/{mode}", body)
-        picture = Image.open(io.BytesIO(base64.b64decode(answer["images"][-1].rpartition(",")[2])))
         info = answer["info"] if isinstance(answer["info"], dict) else json.loads(answer["info"])
-        return np.asarray(picture.convert("RGB")).astype(int), info["infotexts"][-1]
+        return decode(answer["images"][-1]).astype(int), info["infotexts"][-1]
 
     def offload(self, mode: str) -> None:
         self.call("/sdapi/v1/options", {"diffusers_offload_mode": mode})
@@ -366,7 +350,7 @@ HIRES = {
         {"sampler_name": "DDIM"},
         {"sampler_name": "DPM++ 2M"},
         HIRES,
-        {"mode": "img2img", "init_images": [_noise()], "denoising_strength": 0.7},
+        {"mode": "img2img", "init_images": [noise((64, 64))], "denoising_strength": 0.7},
     ],
     ids=["plain", "batch", "cfg 1", "DDIM", "DPM++", "hires", "img2img"],
 )

@@ -16,21 +16,27 @@ import numpy as np
 import pytest
 
 
-def same_as_reference(
-    host: Any, prompt: str, options: dict[str, Any] | None = None, hardly: float = 1e-3, **request: Any
-) -> None:
+def same_as_reference(host: Any, prompt: str, options: dict[str, Any] | None = None, **request: Any) -> None:
     """At most one grey level, and hardly anywhere; and both are another picture than without the tags.
 
-    hardly: the mean difference must be less.
+    A model of random weights makes much of rounding, most of all with Heun: where the mean is larger than it should be,
+    it must not be larger than between the reference and itself, each strength of 0.4 being 0.4000001.
     """
     options = options or {}
     ours = host.draw(prompt, options=options, **request)
     reference = host.reference(prompt, options=options, **request)
-    difference = np.abs(ours.pixels.astype(int) - reference.pixels.astype(int))
-    print(f"max {difference.max()}, mean {difference.mean():.6f}: {prompt} {request} {options}")
-    assert difference.max() <= 1
-    assert difference.mean() < hardly
+    found = difference(ours, reference)
+    print(f"max {found.max()}, mean {found.mean():.6f}: {prompt} {request} {options}")
+    assert found.max() <= 1
+    if found.mean() >= 1e-3:
+        nudged = host.reference(prompt.replace("0.4", "0.4000001"), options=options, **request)
+        assert found.mean() <= difference(nudged, reference).mean()
     assert not same(ours, host.draw("a cat", options=options, **request))
+
+
+def difference(one: Any, other: Any) -> np.ndarray:
+    """Of two pictures, in grey levels."""
+    return np.abs(one.pixels.astype(int) - other.pixels.astype(int))
 
 
 def same(one: Any, other: Any) -> bool:
@@ -77,7 +83,7 @@ BOTH = "a cat <hypernet:t-linear:0.4><hypernet:t-swish:0.4>"
     "request_",
     [
         {"batch_size": 2, "n_iter": 2},
-        {"sampler_name": "Heun", "hardly": 3e-3},  # the native engine differs as much from itself at 1e-7 more strength
+        {"sampler_name": "Heun"},
         {"sampler_name": "DDIM"},
         {"cfg_scale": 1.0},
         {"negative_prompt": "dull " * 90},
@@ -160,19 +166,24 @@ def test_a_lora_beside_it_gives_the_reference(host: Any) -> None:
         same_as_reference(host, f"{BOTH}<lora:t-lora:1>")
         same_as_reference(host, f"<lora:t-lora:0.5>{BOTH}")  # the weights change under what was folded
         same_as_reference(host, BOTH)
-        host.needs_setting("lora_functional")
+
+
+def test_a_lora_that_is_not_merged_gives_the_reference(host: Any) -> None:
+    host.needs_setting("lora_functional")
+    with host.lora("t-lora"):
         same_as_reference(host, f"<lora:t-lora:0.5>{BOTH}", {"lora_functional": True})
+        same_as_reference(host, BOTH)
 
 
 def test_the_network_survives_the_switch_to_a_refiner(host: Any) -> None:
     refiner = {"refiner_checkpoint": host.second_model(), "refiner_switch_at": 0.5, "steps": 4}
     alone = host.draw("a cat", **refiner)
     with settings(host, sd_checkpoints_limit=2):
-        host.draw("a cat", **refiner)
+        alone_kept = host.draw("a cat", **refiner)
         same_as_reference(host, BOTH, **refiner)  # with both in memory: the host's own loses it while it loads one
         kept = host.draw(BOTH, **refiner)
     loaded = host.draw(BOTH, **refiner)
-    assert np.abs(kept.pixels.astype(int) - loaded.pixels.astype(int)).max() <= 1  # so does a picture without any
+    assert difference(kept, loaded).max() <= difference(alone_kept, alone).max()  # which some hosts draw differently
     assert not same(loaded, alone)
     assert host.state()["hooks"] == 0
 
@@ -200,7 +211,7 @@ def test_a_network_that_starts_late_leaves_the_first_step_alone(host: Any, plain
 
 def test_the_halves_of_the_batch_make_up_the_whole(host: Any) -> None:
     halves = host.draw("a cat <hypernet:t-swish:1:on=cond><hypernet:t-swish:1:on=uncond>")
-    assert np.abs(halves.pixels.astype(int) - host.draw("a cat <hypernet:t-swish:1>").pixels.astype(int)).max() <= 1
+    assert difference(halves, host.draw("a cat <hypernet:t-swish:1>")).max() <= 1
 
 
 @pytest.mark.parametrize("half", ["cond", "uncond"])
@@ -208,7 +219,7 @@ def test_a_half_of_the_batch_is_found_where_the_host_draws_halves_apart(host: An
     host.needs_setting("batch_cond_uncond")
     prompt = f"a cat AND a dog <hypernet:t-swish:1:on={half}>"
     apart = host.draw(prompt, options={"batch_cond_uncond": False})
-    assert np.abs(apart.pixels.astype(int) - host.draw(prompt).pixels.astype(int)).max() <= 1
+    assert difference(apart, host.draw(prompt)).max() <= 1
     assert not same(apart, host.draw("a cat AND a dog"))
 
 
