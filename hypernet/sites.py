@@ -59,7 +59,9 @@ def _sites(unet: nn.Module) -> Iterator[Site]:
 def _width(projection: nn.Module) -> int:
     width = getattr(projection, "in_features", None)
     if width is None:  # a projection of a host's own class
-        width = cast(nn.Linear, projection).weight.shape[1]
+        weight = cast(nn.Linear, projection).weight
+        packed = getattr(weight, "quant_state", None)  # of bitsandbytes, whose packed weight is one long column
+        width = (weight if packed is None else packed).shape[1]
     return int(width)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
@@ -66,6 +68,18 @@ def test_diffusers_sdxl_layout() -> None:
 def test_a_site_knows_its_kind_and_its_attention() -> None:
     site = next(site for site in find_sites(TinyUNet()) if site.name.endswith("attn2.to_v"))
     assert (site.kind, site.cross, site.attention) == ("v", True, site.name.removesuffix(".to_v"))
+
+
+def test_a_projection_packed_to_four_bits_has_the_width_of_the_matrix_it_stands_for() -> None:
+    """bitsandbytes keeps a matrix as one long column, and some hosts' projections know no `in_features`."""
+    unet = TinyUNet()
+    before = {site.name: site.width for site in find_sites(unet)}
+    for site in find_sites(unet):
+        shape = site.module.weight.shape
+        site.module.weight = nn.Parameter(torch.zeros(shape.numel() // 2, 1, dtype=torch.uint8), requires_grad=False)
+        site.module.weight.quant_state = SimpleNamespace(shape=shape)
+        del site.module.in_features
+    assert {site.name: site.width for site in find_sites(unet)} == before
 
 
 def test_every_site_is_called_once_in_a_forward(ldm_unet: nn.Module) -> None:
