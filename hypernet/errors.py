@@ -18,6 +18,10 @@ def carried(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
+NO_EFFECT = "Hypernetworks have no effect on this kind of model: they work with Stable Diffusion 1, 2 and XL."
+"""Said of Flux, SD3 and all others without K and V projections of text and picture apart."""
+
+
 class HypernetError(Exception):
     """Something the user can understand and act on; the text is ready to be shown."""
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from hypernet.blocks import block_factors
-from hypernet.errors import HypernetError
+from hypernet.errors import NO_EFFECT, HypernetError
 from hypernet.network import TEXT_WIDTHS, Net, Network
 from hypernet.schedule import Course
 from hypernet.sites import Site
@@ -59,7 +59,7 @@ def open_tags(tags: Iterable[Tag], load: Callable[[str], Network]) -> tuple[tupl
 def make_plan(uses: Sequence[Use], sites: Sequence[Site]) -> Plan:
     """Lays the networks out over the sites of one UNet."""
     if uses and not sites:
-        return Plan({}, (), ("This model has no K and V projections to change: hypernetworks have no effect on it.",))
+        return Plan({}, (), (NO_EFFECT,))
     blocks = tuple(dict.fromkeys(site.block for site in sites if site.block))
     found: dict[Site, list[Application]] = {}
     applied: list[Use] = []

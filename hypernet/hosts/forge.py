@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from hypernet.errors import HypernetError
+from hypernet.errors import NO_EFFECT, HypernetError
 from hypernet.hosts.a1111 import A1111
 from hypernet.hosts.cfg_clock import CfgClock
 from hypernet.hosts.host import Handler, Processing, RunClock
@@ -38,7 +38,7 @@ class Forge(A1111):
             raise HypernetError("No model is loaded, or not one that Forge runs: hypernetworks have no effect.")
         unet = getattr(getattr(objects.unet, "model", None), "diffusion_model", None)
         if not isinstance(unet, nn.Module):
-            raise HypernetError("Hypernetworks have no effect on this kind of model.")
+            raise HypernetError(NO_EFFECT)
         return unet
 
     def read_weight(self, module: nn.Module) -> Tensor | None:
