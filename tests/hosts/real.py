@@ -30,11 +30,16 @@ REPOSITORY = Path(__file__).parents[2]
 PROBE = Path(__file__).parent / "probe"
 ARGUMENTS = (
     "--skip-prepare-environment --skip-torch-cuda-test --skip-python-version-check --skip-version-check --api "
-    "--no-download-sd-model --disable-console-progressbars --server-name 127.0.0.1 "
+    "--disable-console-progressbars --server-name 127.0.0.1 "
 )
-ON_CPU = {"a1111": "--use-cpu all --no-half --no-half-vae"}
-"""What makes a host compute in float32 on a CPU; the others are of Forge's family."""
-ON_CPU_FORGE = "--always-cpu --all-in-fp32"
+ON_CPU = {
+    "a1111": "--no-download-sd-model --use-cpu all --no-half --no-half-vae",
+    "neo": "--cpu --force-fp32",
+}
+"""What makes a host compute in float32 on a CPU, and download nothing; the others are of Forge's family."""
+ON_CPU_FORGE = "--no-download-sd-model --always-cpu --all-in-fp32"
+WANT_HIRES_MODULES = ("forge", "neo", "reforge4")
+"""Hosts whose API can't do without being told which text encoders and VAE the hires pass uses."""
 
 
 _TAG = re.compile(r"<hypernet:([^:>]+)(?::([^:>]*))?>")
@@ -101,7 +106,7 @@ class RealHost:
             "override_settings": options or {},
             "do_not_save_samples": True,
             "do_not_save_grid": True,
-            **({"hr_additional_modules": ["Use same choices"]} if self.kind == "forge" and "enable_hr" in more else {}),
+            **(self._hires() if "enable_hr" in more else {}),
             **more,
         }
         answer = self.call(f"/sdapi/v1/{mode}", body)
@@ -109,6 +114,12 @@ class RealHost:
         count = body.get("batch_size", 1) * body.get("n_iter", 1)
         pixels = np.stack([decode(image) for image in answer["images"][-count:]])
         return Picture(pixels, info["infotexts"][-count], self.call("/probe/comments")["comments"])
+
+    def _hires(self) -> dict[str, Any]:
+        """What a request with a hires pass says besides, as far as hosts differ."""
+        latent = any(mode["name"] == "Latent" for mode in self.call("/sdapi/v1/latent-upscale-modes"))
+        modules = {"hr_additional_modules": ["Use same choices"]} if self.kind in WANT_HIRES_MODULES else {}
+        return {"hr_upscaler": "Latent" if latent else "None", **modules}
 
     def reference(self, prompt: str, options: dict[str, Any] | None = None, **more: Any) -> Picture:
         """What the picture must be: the host's own engine's, or the plain formula's in the host's own attention."""
@@ -156,6 +167,11 @@ class RealHost:
         if name not in self.call("/sdapi/v1/options"):
             pytest.skip(f"this host has no setting {name}")
 
+    def known(self, **settings: Any) -> dict[str, Any]:
+        """Those of the settings that this host has."""
+        own = self.call("/sdapi/v1/options")
+        return {name: value for name, value in settings.items() if name in own}
+
     def script(self, begin: str) -> dict[str, Any]:
         """A request's part that turns on a script of the host's own, with the values its UI begins with."""
         for known in self.call("/sdapi/v1/script-info"):
@@ -168,13 +184,14 @@ class RealHost:
         return noise(size)
 
     def second_model(self) -> str:
-        models = [model["title"] for model in self.call("/sdapi/v1/sd-models")]
-        now = self.call("/sdapi/v1/options")["sd_model_checkpoint"] or models[0]
+        """A checkpoint of the kind of the first one: the first word of its name is the same, but for a 2."""
+        titles = [model["title"].partition(" [")[0] for model in self.call("/sdapi/v1/sd-models")]
+        now = (self.call("/sdapi/v1/options")["sd_model_checkpoint"] or titles[0]).partition(" [")[0]
         kind = now.split("-")[0].rstrip("2")
-        others = [title for title in models if title != now and title.split("-")[0].rstrip("2") == kind]
+        others = [title for title in titles if title != now and title.split("-")[0].rstrip("2") == kind]
         if not others:
             pytest.skip("the host has no second checkpoint named like the first")
-        return str(others[0])
+        return others[0]
 
     @contextmanager
     def lora(self, name: str) -> Iterator[None]:

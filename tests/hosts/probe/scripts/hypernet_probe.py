@@ -1,12 +1,16 @@
 """An extension for tests only: lets them look into a running A1111, and makes scripts fail on demand."""
 
 import sys
+import weakref
 
 from modules import script_callbacks, scripts, shared
 
 fail = {"in": ""}
-last = {"comments": ""}
-formula = {"first": [], "hires": [], "pass": "first", "hooks": [], "unet": None}
+last = {"comments": "", "reserved": []}
+reserved = []
+"""For each step, the bytes that the UNet's patcher asks the host's memory management to leave free."""
+formula = {"first": [], "hires": [], "pass": "first", "hooks": [], "unet": lambda: None}
+"""unet: what carries the formula, as a weak reference: a host must be able to let go of it for a refiner."""
 
 
 class Probe(scripts.Script):
@@ -29,7 +33,8 @@ class Probe(scripts.Script):
             p.disable_extra_networks = True
 
     def postprocess(self, p, processed, *args):
-        last["comments"] = processed.comments
+        last.update(comments=processed.comments, reserved=list(reserved))
+        reserved.clear()
 
 
 def unet():
@@ -56,13 +61,13 @@ def set_formula(body: dict):
     for handle in formula["hooks"]:
         handle.remove()
     networks = {of: [(hypernet.load(path), strength) for path, strength in body[of]] for of in ("first", "hires")}
-    formula.update(networks, hooks=[], unet=None)
+    formula.update(networks, hooks=[], unet=lambda: None)
     return {}
 
 
 def carry_formula():
-    if (formula["first"] or formula["hires"]) and formula["unet"] is not unet():
-        formula["unet"] = unet()
+    if (formula["first"] or formula["hires"]) and formula["unet"]() is not unet():
+        formula["unet"] = weakref.ref(unet())
         formula["hooks"] += [
             projection.register_forward_pre_hook(plain_formula(name[-1])) for name, projection in projections().items()
         ]
@@ -83,6 +88,8 @@ def plain_formula(which):
 
 def denoiser(params):
     carry_formula()
+    patcher = getattr(getattr(shared.sd_model, "forge_objects", None), "unet", None)
+    reserved.append(getattr(patcher, "extra_preserved_memory_during_sampling", None))
     if fail["in"] == "sampling":  # the host catches what a callback raises
         stumble = unet().register_forward_pre_hook(lambda *args: (stumble.remove(), 1 / 0))
 
@@ -125,7 +132,7 @@ def set_fail(where: str = ""):
 
 
 def comments():
-    """What was shown under the last picture: the host's API leaves it out."""
+    """What was shown under the last picture, which the host's API leaves out, and what was reserved while it was drawn."""
     return last
 
 
