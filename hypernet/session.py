@@ -10,6 +10,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import ReferenceType, ref
 
 from hypernet.errors import HypernetError
 from hypernet.hosts import find_host
@@ -19,6 +20,8 @@ from hypernet.ui import infotext
 from hypernet.ui.settings import SETTINGS, Settings
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from hypernet.engine import Engine
     from hypernet.plan import Plan, Use
     from hypernet.tags import Tag
@@ -327,8 +330,17 @@ class _Run:
 
     def __init__(self, p: Processing, uses: Sequence[Use], clock: RunClock) -> None:
         self.p, self.uses, self.clock = p, tuple(uses), clock
-        self.unet: Any = None
+        self._unet: ReferenceType[nn.Module] | None = None
         self.applied: list[str] = []
+
+    @property
+    def unet(self) -> nn.Module | None:
+        """What is hooked. Not kept alive: hosts let go of a model to have the memory for its refiner."""
+        return None if self._unet is None else self._unet()
+
+    @unet.setter
+    def unet(self, unet: nn.Module | None) -> None:
+        self._unet = None if unet is None else ref(unet)
 
     @property
     def nbytes(self) -> int:

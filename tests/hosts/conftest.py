@@ -16,8 +16,19 @@ REAL = {
     "a1111": "AUTOMATIC1111's stable-diffusion-webui",
     "forge": "stable-diffusion-webui-forge",
     "reforge": "stable-diffusion-webui-reForge",
+    "reforge4": "stable-diffusion-webui-reForge's gradio 4 branch",
     "classic": "sd-webui-forge-classic",
+    "neo": "sd-webui-forge-classic's neo branch",
 }
+
+
+def folder_of(kind: str) -> Path:
+    """The folder of that host, one of `REAL`; skips the test where none is given."""
+    variable = f"HYPERNET_{kind.upper()}"
+    root = os.environ.get(variable)
+    if not root:
+        pytest.skip(f"{variable} names no folder of {REAL[kind]}")
+    return Path(root)
 
 
 @pytest.fixture(scope="session", params=["fake", *REAL])
@@ -28,13 +39,9 @@ def host(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
             nets.write(fake.folder, fake.state()["widths"])
             yield fake
         return
-    variable = f"HYPERNET_{request.param.upper()}"
-    root = os.environ.get(variable)
-    if not root:
-        pytest.skip(f"{variable} names no folder of {REAL[request.param]}")
     from tests.hosts.real import running
 
-    with running(Path(root), request.param) as real:
+    with running(folder_of(request.param), request.param) as real:
         nets.write(real.folder, real.state()["widths"])
         real.call("/hypernet/v1/refresh", {})
         yield real

@@ -107,6 +107,9 @@ class FakeHost:
     def needs_setting(self, name: str) -> None:
         """The fake takes any."""
 
+    def known(self, **settings: Any) -> dict[str, Any]:
+        return settings
+
     def png(self, size: tuple[int, int]) -> str:
         return "any"
 

@@ -1,6 +1,6 @@
 """Hostile texts in every field, in a real host and a real browser: a script that would fire does not.
 
-Run where `HYPERNET_A1111` names the folder of a real host and a Chromium is found.
+Run where `HYPERNET_A1111`, `HYPERNET_FORGE` and so on (`conftest.REAL`) name folders and a Chromium is found.
 """
 
 from __future__ import annotations
@@ -18,13 +18,11 @@ import torch
 import hypernet
 from hypernet.network import Linear, Metadata, Net, Network, Pair
 from tests.hostile import network, text, zipped
+from tests.hosts.conftest import REAL, folder_of
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-HOST = os.environ.get("HYPERNET_A1111")
 
-pytestmark = pytest.mark.skipif(
-    not HOST or not CHROMIUM, reason="HYPERNET_A1111 names no host, or there is no Chromium"
-)
+pytestmark = pytest.mark.skipif(not CHROMIUM, reason="there is no Chromium")
 
 
 def script(where: str) -> str:
@@ -67,12 +65,11 @@ def write(folder: Path) -> None:
     (folder / "broken by a script.pt").write_bytes(zipped(bad))
 
 
-@pytest.fixture(scope="module")
-def host() -> Iterator[Any]:
+@pytest.fixture(scope="module", params=REAL)
+def host(request: pytest.FixtureRequest) -> Iterator[Any]:
     from tests.hosts.real import running
 
-    assert HOST
-    with running(Path(HOST)) as real:
+    with running(folder_of(request.param), request.param) as real:
         write(real.folder)
         real.call("/hypernet/v1/refresh", {})
         yield real

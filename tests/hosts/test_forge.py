@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import gc
+import weakref
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -199,4 +201,18 @@ def test_memory_is_reserved_anew_when_a_refiner_takes_over(p: Any, monkeypatch: 
         session._follow(p)
         assert first.reserved == 0
         assert p.sd_model.forge_objects.unet.reserved == uses[0].network.nbytes
+    session.close()
+
+
+def test_a_host_that_drops_its_model_in_mid_run_has_the_memory(p: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    uses, _ = open_tags(parse("<hypernet:a:0.5>").tags, lambda name: network(1))
+    monkeypatch.setattr(Session, "engine", Engine())
+    session = Session(Forge())
+    session._run = _Run(p, uses, Forge().new_clock(p))
+    p.sd_model.forge_objects.unet = Patcher(TinyUNet())
+    session._follow(p)
+    dropped = weakref.ref(p.sd_model.forge_objects.unet.model.diffusion_model)
+    p.sd_model.forge_objects = None  # as before a refiner is loaded
+    gc.collect()
+    assert dropped() is None
     session.close()

@@ -1,11 +1,10 @@
 """What Forge and its heirs run besides a plain SD1 checkpoint: ControlNet, IP-Adapter, quantised UNets.
 
-Only for real hosts (`HYPERNET_FORGE`, `HYPERNET_NEO`), which find these models as they start.
+Only for real hosts (`HYPERNET_FORGE` and so on, see `conftest.REAL`), which find these models as they start.
 """
 
 from __future__ import annotations
 
-import os
 import urllib.error
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -17,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.hosts import models, nets
+from tests.hosts.conftest import REAL, folder_of
 from tests.hosts.real import running
 from tests.hosts.test_webui import BOTH, same, same_as_reference, settings
 
@@ -41,15 +41,13 @@ def files(root: Path) -> dict[Path, Callable[[Path], None]]:
     return made
 
 
-@pytest.fixture(scope="module", params=["forge", "neo"])
+@pytest.fixture(scope="module", params=[kind for kind in REAL if kind != "a1111"])
 def host(request: pytest.FixtureRequest) -> Iterator[Any]:
-    root = os.environ.get(f"HYPERNET_{request.param.upper()}")
-    if not root:
-        pytest.skip(f"HYPERNET_{request.param.upper()} names no folder of this host")
+    root = folder_of(request.param)
     with ExitStack() as stack:
-        for path, write in files(Path(root)).items():
+        for path, write in files(root).items():
             stack.enter_context(models.file(path, write))
-        real = stack.enter_context(running(Path(root), request.param))
+        real = stack.enter_context(running(root, request.param))
         nets.write(real.folder, real.state()["widths"])
         real.call("/hypernet/v1/refresh", {})
         yield real

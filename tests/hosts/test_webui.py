@@ -1,7 +1,7 @@
 """The extension in a WebUI of A1111's dialect: what is drawn, what is said, and what is left behind.
 
-`HYPERNET_A1111`, `HYPERNET_FORGE`, `HYPERNET_REFORGE` and `HYPERNET_CLASSIC` name folders with real ones. The reference
-is the host's own engine, asked for picture by picture; where it has none, its own attention carrying the plain formula.
+`HYPERNET_A1111`, `HYPERNET_FORGE` and so on (`conftest.REAL`) name folders with real ones. The reference is the host's
+own engine, asked for picture by picture; where it has none, its own attention carrying the plain formula.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def test_halves_of_a_batch_drawn_apart_give_the_reference(host: Any, together: b
     same_as_reference(host, f"a cat AND a dog {BOTH}", {"batch_cond_uncond": together}, batch_size=2)
 
 
-HIRES = {"enable_hr": True, "hr_scale": 2, "hr_upscaler": "Latent", "denoising_strength": 0.7}
+HIRES = {"enable_hr": True, "hr_scale": 2, "denoising_strength": 0.7}
 
 
 def test_the_hires_pass_gives_the_reference(host: Any) -> None:
@@ -121,7 +121,8 @@ def test_img2img_gives_the_reference(host: Any) -> None:
 
 
 def test_token_merging_changes_nothing(host: Any) -> None:
-    same_as_reference(host, BOTH, {"token_merging_ratio": 0.5})
+    with settings(host, token_merging_ratio=0.5):  # some hosts keep what is asked for in a request alone
+        same_as_reference(host, BOTH)
 
 
 def test_hypertile_changes_nothing(host: Any) -> None:
@@ -178,13 +179,23 @@ def test_a_lora_that_is_not_merged_gives_the_reference(host: Any) -> None:
 def test_the_network_survives_the_switch_to_a_refiner(host: Any) -> None:
     refiner = {"refiner_checkpoint": host.second_model(), "refiner_switch_at": 0.5, "steps": 4}
     alone = host.draw("a cat", **refiner)
-    with settings(host, sd_checkpoints_limit=2):
+    with settings(host, **host.known(sd_checkpoints_limit=2)):
         alone_kept = host.draw("a cat", **refiner)
         same_as_reference(host, BOTH, **refiner)  # with both in memory: the host's own loses it while it loads one
         kept = host.draw(BOTH, **refiner)
     loaded = host.draw(BOTH, **refiner)
     assert difference(kept, loaded).max() <= difference(alone_kept, alone).max()  # which some hosts draw differently
     assert not same(loaded, alone)
+    assert host.state()["hooks"] == 0
+
+
+def test_a_refiner_that_changes_weights_in_place_gives_the_reference(host: Any) -> None:
+    host.needs_setting("refiner_fast_sd")
+    refiner = {"refiner_checkpoint": host.second_model(), "refiner_switch_at": 0.5, "steps": 4}
+    prompt = "a cat <hypernet:t-linear:0.7>"
+    with settings(host, refiner_fast_sd=True, show_refiner=True, **host.known(refiner_use_steps=True)):
+        host.reload()  # only a script that is shown puts the weights back
+        same_as_reference(host, prompt, **refiner)  # what was folded before the switch must not stay
     assert host.state()["hooks"] == 0
 
 

@@ -132,7 +132,7 @@ def set_fail(where: str = ""):
 
 
 def comments():
-    """What was shown under the last picture, which the host's API leaves out, and what was reserved while it was drawn."""
+    """What was shown under the last picture, which the host's API leaves out, and what was reserved for it."""
     return last
 
 
