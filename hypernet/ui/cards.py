@@ -36,7 +36,7 @@ def summary(entry: Entry) -> Summary | HypernetError:
 def line(entry: Entry) -> str:
     """`SD1 · 768, 1280 · 1, 2, 1 relu · 5000 steps · 84 MB`: one line for the card. Plain text."""
     found = summary(entry)
-    size = f"{entry.stamp.size / 1e6:.1f} MB" if entry.stamp.size < 10e6 else f"{entry.stamp.size / 1e6:.0f} MB"
+    size = _size(entry.stamp.size)
     if isinstance(found, HypernetError):
         return f"can't be used · {size}"
     facts = ["" if found.base == "unknown" else found.base, ", ".join(map(str, found.widths)), _structure(found)]
@@ -72,6 +72,12 @@ def facts(entry: Entry) -> dict[str, Any]:
         "written by": found.generation,
     }
     return {key: value for key, value in told.items() if value is not None}
+
+
+def _size(nbytes: int) -> str:
+    if nbytes < 1e6:
+        return f"{max(nbytes / 1e3, 1):.0f} kB"
+    return f"{nbytes / 1e6:.1f} MB" if nbytes < 10e6 else f"{nbytes / 1e6:.0f} MB"
 
 
 def _structure(found: Summary) -> str:

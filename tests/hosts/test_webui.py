@@ -406,7 +406,7 @@ def test_a_new_file_is_found_without_a_refresh(host: Any) -> None:
 def test_a_card_tells_what_its_file_is(host: Any) -> None:
     cards = host.cards()
     assert "1, 0.5, 1 relu norm · 200 steps" in cards
-    assert "can&#x27;t be used" in cards
+    assert "can&#x27;t be used · 1 kB" in cards
     assert 'data-name="t-safe"' in cards
 
 
