@@ -81,16 +81,10 @@ class A1111(WebUI):
     def new_clock(self, p: Processing) -> RunClock:
         return CfgClock()
 
-    def reserve_memory(self, p: Processing, nbytes: int) -> None:
-        """This host manages no memory."""
-
     # The picture
 
     def is_run(self, p: Processing) -> bool:
         return getattr(p, "all_prompts", None) is not None
-
-    def part_of_run(self, p: Processing) -> list[Any] | None:
-        return None
 
     def comment(self, p: Processing, text: str) -> None:
         p.comment(text)

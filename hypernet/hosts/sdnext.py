@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hypernet.errors import HypernetError
-from hypernet.hosts.a1111 import A1111
+from hypernet.errors import NO_EFFECT, HypernetError
 from hypernet.hosts.host import Handler, Processing, RunClock
+from hypernet.hosts.sdnext_passes import Passes
+from hypernet.hosts.webui import WebUI
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -21,13 +22,12 @@ NOTES = "Hypernet notes"
 _COMPILERS = frozenset({"onediff", "oneflow", "sfast", "pruna", "optimum"})
 
 
-class SDNext(A1111):
-    """Folders, settings, axes and lists are where A1111 has them."""
+class SDNext(WebUI):
+    """The host through its own modules and the pipelines that it draws with."""
 
     def __init__(self) -> None:
-        super().__init__()
         self._then: Callable[[], None] | None = None
-        self._refiner_hook: Any = None
+        self._passes: Passes | None = None
 
     def cache_dir(self) -> Path | None:
         from modules import paths
@@ -35,9 +35,6 @@ class SDNext(A1111):
         folder = Path(paths.data_path) / "data"
         folder.mkdir(parents=True, exist_ok=True)
         return folder
-
-    def outlast(self, p: Processing, keys: Sequence[str]) -> None:
-        """The host restores what a request changed, saved before or not."""
 
     # The model
 
@@ -49,7 +46,7 @@ class SDNext(A1111):
         pipe = _pipe(p)
         unet = getattr(pipe, "unet", None)
         if not isinstance(unet, nn.Module):
-            raise HypernetError("Hypernetworks have no effect on this kind of model: it has no UNet.")
+            raise HypernetError(NO_EFFECT)
         if _compiled(pipe, unet):
             raise HypernetError(
                 "The model runs compiled, where hypernetworks can't reach it: take “Model” out of Settings > "
@@ -75,17 +72,13 @@ class SDNext(A1111):
 
         return PassClock(lambda: _pipe(p), lambda: bool(p.is_hr_pass))
 
-    def reserve_memory(self, p: Processing, nbytes: int) -> None:
-        """The host offers no way to reserve any."""
-
     # The picture
 
     def is_run(self, p: Processing) -> bool:
         return hasattr(p, "extra_generation_params")
 
     def part_of_run(self, p: Processing) -> list[Any] | None:
-        """The detailer draws with a copy of p, for which the host activates nothing."""
-        return list(p.network_data.get("hypernet", [])) if getattr(p, "recursion", False) else None
+        return None if self._passes is None else self._passes.tags(p)
 
     def comment(self, p: Processing, text: str) -> None:
         params = p.extra_generation_params
@@ -96,41 +89,18 @@ class SDNext(A1111):
 
     def _done(self, p: Processing) -> None:
         """A request ended; the host says so after errors and interrupts, too."""
-        self._unwatch_refiner()
         then, self._then = self._then, None
         if then is not None:
             then()
 
-    # The refiner
-
-    def watch_refiner(self, p: Processing, follow: Callable[[Processing], None]) -> None:
-        """Nothing but the refiner's first UNet call says that its pass began."""
-        from modules import processing_helpers, shared
-        from torch import nn
-
-        self._unwatch_refiner()
-        unet = getattr(shared.sd_refiner, "unet", None) if processing_helpers.is_refiner_enabled(p) else None
-        if not isinstance(unet, nn.Module):
-            return
-
-        def begins(module: nn.Module, args: tuple[Any, ...]) -> None:
-            if getattr(p, "is_refiner_pass", False):
-                self._unwatch_refiner()
-                follow(p)
-
-        self._refiner_hook = unet.register_forward_pre_hook(begins)
-
-    def _unwatch_refiner(self) -> None:
-        if self._refiner_hook is not None:
-            self._refiner_hook.remove()
-            self._refiner_hook = None
-
     # The interface
 
     def take_over(self, handler: Handler) -> None:
-        from modules import extra_networks, script_callbacks
+        from modules import extra_networks, processing_args, script_callbacks
 
-        extra_networks.register_extra_network(_Tags(handler, self))
+        self.release()
+        self._passes = Passes(handler, extra_networks, processing_args)
+        extra_networks.register_extra_network(self._passes)
         script_callbacks.on_after_process(self._done)
 
     def show_page(self, session: Session) -> None:
@@ -153,21 +123,8 @@ class SDNext(A1111):
         return {"dependencies": [Depends(api.auth)]} if api.credentials else {}
 
     def release(self) -> None:
-        self._unwatch_refiner()
-
-
-class _Tags:
-    """The host's handler for `<hypernet:...>`. What it activates stays for the detailer, until the request is done."""
-
-    def __init__(self, handler: Handler, host: SDNext) -> None:
-        self.name, self._handler, self._host = handler.name, handler, host
-
-    def activate(self, p: Processing, params_list: list[Any], *args: Any, **kwargs: Any) -> None:
-        self._handler.activate(p, params_list)
-        self._host.watch_refiner(p, self._handler.before_sampling)
-
-    def deactivate(self, p: Processing, *args: Any, **kwargs: Any) -> None:
-        pass
+        if self._passes is not None:
+            self._passes.release()
 
 
 def _pipe(p: Processing) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hypernet.hosts.host import Native
+from hypernet.hosts.host import Native, Processing
 
 _NO_MARKUP = str.maketrans("<>", "‹›")
 """gradio 3 shows a sentence as text, gradio 4 as HTML: no stranger's picture may bring a script into either."""
@@ -34,6 +34,15 @@ class WebUI:
         from modules import shared
 
         return getattr(shared.opts, key, default)
+
+    def outlast(self, p: Processing, keys: Sequence[str]) -> None:
+        """Most hosts restore what a request changed, saved before or not."""
+
+    def reserve_memory(self, p: Processing, nbytes: int) -> None:
+        """Most hosts offer no way to reserve any."""
+
+    def part_of_run(self, p: Processing) -> list[Any] | None:
+        return None
 
     def tell(self, text: str) -> None:
         import gradio

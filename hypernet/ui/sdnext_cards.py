@@ -38,6 +38,12 @@ def make_page(ui_extra_networks: Any, session: Session) -> Any:
         def allowed_directories_for_previews(self) -> list[str]:
             return [str(folder) for folder in session.library.folders]
 
+        def find_description(self, path: str | None, info: Any = None) -> str:
+            """What the user wrote, or else what the file itself says; the host asks for it under the mouse, too."""
+            written: str = super().find_description(path, info)
+            found = (entry for entry in session.library.entries() if entry.shown_path == path)
+            return written or next((facts(entry).get("problem") or line(entry) for entry in found), "")
+
         def create_html(self, item: dict[str, Any], tabname: str) -> Any:
             """The host writes some of these into the page as they are."""
             safe = {
@@ -61,7 +67,7 @@ def make_page(ui_extra_networks: Any, session: Session) -> Any:
                 "size": entry.stamp.size,
                 "version": _base(entry),
                 "info": info,
-                "description": self.find_description(path, info) or line(entry),
+                "description": self.find_description(path, info),
                 "tags": {},
                 "search_term": f"{entry.name} {digest or ''} {line(entry)}",
             }
@@ -70,8 +76,11 @@ def make_page(ui_extra_networks: Any, session: Session) -> Any:
 
 
 def _base(entry: Entry) -> str:
+    """What stands in a card's corner; the host makes a filter of each."""
     found = summary(entry)
-    return "" if isinstance(found, HypernetError) or found.base == "unknown" else found.base
+    if isinstance(found, HypernetError):
+        return "broken"
+    return "" if found.base == "unknown" else found.base
 
 
 def _strength(session: Session) -> float:

@@ -8,11 +8,14 @@ from __future__ import annotations
 import copy
 import json
 import os
+import re
 import sys
+import threading
+import time
 import urllib.error
 import urllib.request
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -48,6 +51,7 @@ class Request(SimpleNamespace):
             enable_hr=False,
             is_hr_pass=False,
             is_refiner_pass=False,
+            refiner_prompt="",
         )
 
 
@@ -60,7 +64,7 @@ class Page:
     def find_info(self, path: str) -> dict[str, Any]:
         return {}
 
-    def find_description(self, path: str, info: dict[str, Any]) -> str:
+    def find_description(self, path: str | None, info: Any = None) -> str:
         return ""
 
     def update_all_previews(self, items: list[dict[str, Any]]) -> None: ...
@@ -69,11 +73,17 @@ class Page:
         return "{name} {search_term} {version} {filename}".format(**item)
 
 
+def parse_prompt(prompt: str) -> tuple[str, dict[str, list[Any]]]:
+    tags = re.findall(r"<hypernet:([^>]+)>", prompt)
+    return "", {"hypernet": [SimpleNamespace(items=tag.split(":")) for tag in tags]}
+
+
 class Fake:
     """The few modules of SD.Next that the host file touches, and a UNet."""
 
     def __init__(self, folder: Path) -> None:
         self.unet, self.after = TinyUNet(), []
+        self.own = lambda p: None
         self.registry: dict[str, Any] = {}
         options = SimpleNamespace(data_labels={}, extra_networks_default_multiplier=1.0)
         self.shared = SimpleNamespace(
@@ -88,9 +98,10 @@ class Fake:
             "paths": SimpleNamespace(data_path=str(folder), models_path=str(folder)),
             "script_callbacks": SimpleNamespace(on_after_process=self.after.append),
             "extra_networks": SimpleNamespace(
-                register_extra_network=lambda handler: self.registry.update({handler.name: handler})
+                register_extra_network=lambda handler: self.registry.update({handler.name: handler}),
+                parse_prompt=parse_prompt,
             ),
-            "processing_helpers": SimpleNamespace(is_refiner_enabled=lambda p: self.shared.sd_refiner is not None),
+            "processing_args": SimpleNamespace(set_callbacks_p=self.own),
             "ui_extra_networks": SimpleNamespace(
                 ExtraNetworksPage=Page, register_page=self.shared.extra_networks.append
             ),
@@ -101,6 +112,15 @@ class Fake:
 
     def deactivate(self, p: Request) -> None:
         self.registry["hypernet"].deactivate(p, force=True)
+
+    def begin_pass(self, p: Request) -> None:
+        self.modules["processing_args"].set_callbacks_p(p)
+
+    def detail(self, p: Request, prompt: str) -> None:
+        """The detailer draws one of the things that it found, with a copy of p."""
+        copied = copy.copy(p)
+        copied.recursion, copied.prompt, copied.extra_generation_params = True, prompt, {}
+        self.begin_pass(copied)
 
     def done(self, p: Request) -> None:
         for callback in self.after:
@@ -169,22 +189,34 @@ def test_the_networks_stay_for_the_detailer_when_the_host_deactivates_them(fake:
 def test_the_detailers_own_tags_count_although_the_host_activates_nothing_for_it(fake: Fake) -> None:
     p = Request()
     fake.activate(p)
-    detail = copy.copy(p)
-    detail.recursion = True
-    detail.network_data = {"hypernet": [SimpleNamespace(items=["ink", "1"])]}
-    fake.session.begin(detail)
-    assert hooks(fake.unet) > 0
+    fake.detail(p, "a nose <hypernet:ink:1>")
+    torch.testing.assert_close(run(fake.unet), expected(TinyUNet(), 1.0), atol=1e-5, rtol=1e-5)
     assert "ink" in p.extra_generation_params["Hypernet hashes"]
     fake.done(p)
     assert hooks(fake.unet) == 0
 
 
-def test_the_refiner_gets_the_networks_with_its_first_step(fake: Fake) -> None:
-    refiner = TinyUNet(seed=1)
-    fake.shared.sd_refiner = SimpleNamespace(unet=refiner, scheduler=SimpleNamespace(timesteps=torch.tensor([3, 1])))
+def test_a_detailers_prompt_without_tags_leaves_those_of_the_main_prompt(fake: Fake) -> None:
+    p = Request()
+    fake.activate(p, "ink:0.7")
+    for prompt, strength in (("a nose", 0.7), ("an ear <hypernet:ink:-1>", -1.0), ("a mouth", 0.7)):
+        fake.detail(p, prompt)
+        torch.testing.assert_close(run(fake.unet), expected(TinyUNet(), strength), atol=1e-5, rtol=1e-5)
+
+
+@pytest.fixture
+def refiner(fake: Fake) -> TinyUNet:
+    unet = TinyUNet(seed=1)
+    fake.shared.sd_refiner = SimpleNamespace(unet=unet, scheduler=SimpleNamespace(timesteps=torch.tensor([3, 1])))
+    return unet
+
+
+def test_the_refiner_gets_the_networks_when_its_pass_begins(fake: Fake, refiner: TinyUNet) -> None:
     p, plain = Request(), run(TinyUNet(seed=1))
     fake.activate(p, "ink:1")
+    fake.begin_pass(p)
     p.is_refiner_pass = True
+    fake.begin_pass(p)
     first, second = run(refiner, 3), run(refiner, 1)
     torch.testing.assert_close(first, expected(TinyUNet(seed=1), 1.0), atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(second, first)
@@ -194,13 +226,28 @@ def test_the_refiner_gets_the_networks_with_its_first_step(fake: Fake) -> None:
     assert hooks(refiner) == 0
 
 
-def test_a_refiner_that_never_ran_is_left_without_a_hook(fake: Fake) -> None:
-    refiner = TinyUNet(seed=1)
-    fake.shared.sd_refiner = SimpleNamespace(unet=refiner)
+@pytest.mark.parametrize(("prompt", "strength"), [("a dog <hypernet:ink:0.5>", 0.5), ("a dog", 0.0)])
+def test_a_prompt_of_the_refiners_own_has_its_own_tags(
+    fake: Fake, refiner: TinyUNet, prompt: str, strength: float
+) -> None:
+    p = Request()
+    p.refiner_prompt, p.is_refiner_pass = prompt, True
+    fake.activate(p, "ink:1")
+    fake.begin_pass(p)
+    torch.testing.assert_close(run(refiner), expected(TinyUNet(seed=1), strength), atol=1e-5, rtol=1e-5)
+
+
+def test_a_refiner_that_never_ran_is_left_without_a_hook(fake: Fake, refiner: TinyUNet) -> None:
     p = Request()
     fake.activate(p, "ink:1")
-    fake.done(p)
     assert hooks(refiner) == 0
+    fake.done(p)
+
+
+def test_the_host_has_its_own_function_back_when_the_extension_goes(fake: Fake) -> None:
+    fake.session.host.take_over(fake.session)
+    fake.session.close()
+    assert fake.modules["processing_args"].set_callbacks_p is fake.own
 
 
 def fuse(fake: Fake) -> None:
@@ -220,7 +267,8 @@ def no_unet(fake: Fake) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "word"), [(fuse, "fused"), (compile_whole, "compiled"), (compile_blocks, "compiled"), (no_unet, "UNet")]
+    ("change", "word"),
+    [(fuse, "fused"), (compile_whole, "compiled"), (compile_blocks, "compiled"), (no_unet, "no effect")],
 )
 def test_what_cannot_be_hooked_is_told_in_the_parameters(fake: Fake, change: Callable[[Fake], None], word: str) -> None:
     change(fake)
@@ -262,11 +310,34 @@ def test_the_page_takes_the_only_title_that_the_host_still_shows(fake: Fake) -> 
     assert item["alias"] == "ink"
 
 
+def test_a_card_tells_of_a_broken_file_in_its_corner_and_under_the_mouse(fake: Fake, tmp_path: Path) -> None:
+    file = tmp_path / "torn.pt"
+    file.write_bytes(b"PK\3\4 this is no archive")
+    fake.session.refresh()
+    page = make_page(fake.modules["ui_extra_networks"], fake.session)
+    (item,) = (item for item in page.list_items() if item["name"] == "torn")
+    assert item["version"] == "broken"
+    assert "cut short" in item["description"]
+    assert page.find_description(item["filename"]) == item["description"]
+    assert page.find_description(None) == ""
+
+
 def test_a_file_name_cannot_write_into_the_page(fake: Fake, tmp_path: Path) -> None:
     save(network(), tmp_path / "<img src=x>.safetensors")
     fake.session.refresh()
     page = make_page(fake.modules["ui_extra_networks"], fake.session)
     assert all("<img" not in page.create_html(item, "txt2img") for item in page.list_items())
+
+
+Part = tuple[str, float, int, int]
+"""Of the plain formula: the network's name, its strength, from which UNet call of a request, to before which."""
+
+EVER = 1_000_000
+
+
+def always(name: str) -> Callable[[float], list[Part]]:
+    """The whole request with one network: strength -> parts."""
+    return lambda strength: [(name, strength, 0, EVER)]
 
 
 class Real:
@@ -276,7 +347,14 @@ class Real:
         self._url = url
 
     def call(self, path: str, body: Any = None, **query: Any) -> Any:
-        return call(f"{self._url}{path}?{urlencode(query)}", body)
+        """The host answers so many calls a minute; with a small model tests are faster than that."""
+        while True:
+            try:
+                return call(f"{self._url}{path}?{urlencode(query)}", body)
+            except urllib.error.HTTPError as error:
+                if error.code != 429:
+                    raise
+                time.sleep(5)
 
     def parity(self, **query: Any) -> Any:
         return self.call("/probe/parity", **query)
@@ -289,17 +367,43 @@ class Real:
         info = answer["info"] if isinstance(answer["info"], dict) else json.loads(answer["info"])
         return decode(answer["images"][-1]).astype(int), info["infotexts"][-1]
 
+    def set(self, **options: Any) -> None:
+        self.call("/sdapi/v1/options", options)
+
     def offload(self, mode: str) -> None:
-        self.call("/sdapi/v1/options", {"diffusers_offload_mode": mode})
+        self.set(diffusers_offload_mode=mode)
         self.call("/sdapi/v1/reload-checkpoint", {}, force=True)
 
-    def with_formula(self, name: str, strength: float, **more: Any) -> np.ndarray:
+    def state(self) -> dict[str, Any]:
+        return self.call("/probe/state")
+
+    def with_formula(self, parts: Sequence[Part], prompt: str = "a cat", **more: Any) -> np.ndarray:
         """A picture for which the host's own attention carries the plain formula."""
-        self.call("/probe/formula", name=name, strength=strength)
+        self.call("/probe/formula", parts)
         try:
-            return self.draw("a cat", **more)[0]
+            return self.draw(prompt, **more)[0]
         finally:
-            self.call("/probe/formula")
+            self.call("/probe/formula", [])
+
+    def check(
+        self, tagged: dict[str, Any], plain: dict[str, Any], parts: Callable[[float], Sequence[Part]], **request: Any
+    ) -> None:
+        """The request with tags of strength 0.7 is the one without, where the parts of that strength are carried.
+
+        The host rounds on its way, and a model of random weights makes much of that: hardly other strengths tell.
+        """
+        without, _ = self.draw(**plain, **request)
+        reference, *near = (
+            self.with_formula(parts(s), **plain, **request) for s in (0.7, 0.7000001, 0.700001, 0.69998, 0.70002)
+        )
+        rounding = max(np.abs(picture - reference).mean() for picture in near)
+        ours, _ = self.draw(**tagged, **request)
+        difference, most = np.abs(reference - ours).mean(), np.abs(reference - ours).max()
+        effect = np.abs(ours - without).mean()
+        print(f"difference {difference:.6f} (most {most}), rounding {rounding:.6f}, effect {effect:.3f}: {tagged}")
+        assert difference <= max(1e-3, 2 * rounding)
+        assert effect > 8 * difference
+        assert self.state()["hooks"] == 0
 
 
 @pytest.fixture(scope="module")
@@ -325,7 +429,7 @@ def test_the_real_host_gives_the_plain_formula(real: Real, names: list[str], kin
         assert found["effect"] > 100 * found["error"]
 
 
-@pytest.mark.parametrize(("kind", "word"), [("fused", "fused"), ("compiled", "compiled"), ("none", "UNet")])
+@pytest.mark.parametrize(("kind", "word"), [("fused", "fused"), ("compiled", "compiled"), ("none", "no effect")])
 def test_the_real_host_is_told_what_cannot_be_hooked(real: Real, names: list[str], kind: str, word: str) -> None:
     found = real.parity(name=names[0], kind=kind)
     assert word in found["notes"]
@@ -357,20 +461,132 @@ HIRES = {
 def test_a_picture_of_the_real_host_is_the_plain_formula_s(
     real: Real, names: list[str], request_: dict[str, Any]
 ) -> None:
-    """The host rounds on its way, and a model of random weights makes much of that: hardly other strengths tell."""
-    plain, _ = real.draw("a cat", **request_)
     for name in names:
-        reference, *near = (
-            real.with_formula(name, s, **request_) for s in (0.7, 0.7000001, 0.700001, 0.69999, 0.70001)
-        )
-        rounding = max(np.abs(picture - reference).mean() for picture in near)
-        ours, _ = real.draw(f"a cat <hypernet:{name}:0.7>", **request_)
-        difference = np.abs(reference - ours).mean()
-        effect = np.abs(ours - plain).mean()
-        print(f"difference {difference:.6f}, rounding {rounding:.6f}, effect {effect:.3f}: {name} {request_}"[:120])
-        assert difference <= max(1e-3, 2 * rounding)
-        assert effect > 20 * difference
-    assert real.call("/probe/state")["hooks"] == 0
+        real.check({"prompt": f"a cat <hypernet:{name}:0.7>"}, {"prompt": "a cat"}, always(name), **request_)
+
+
+DETAILER = {
+    "detailer_enabled": True,
+    "detailer_models": ["hypernet-probe"],
+    "detailer_resolution": 64,
+    "detailer_steps": 4,
+    "detailer_strength": 0.5,
+    "steps": 2,
+}
+DETAILS = 4
+"""UNet calls for each of the two things that the probe's detector sees."""
+
+
+def test_the_real_host_s_detailer_has_the_main_prompt_s_networks(real: Real, names: list[str]) -> None:
+    tagged, plain = {"prompt": f"a cat <hypernet:{names[0]}:0.7>"}, {"prompt": "a cat"}
+    for own in ({}, {"detailer_prompt": "a dog"}):
+        real.check(tagged | own, plain | own, always(names[0]), **DETAILER)
+
+
+def test_the_real_host_s_detailer_has_the_networks_of_its_own_prompt(real: Real, names: list[str]) -> None:
+    first, second = names[:2]
+    tagged = {"prompt": "a cat", "detailer_prompt": f"a dog <hypernet:{second}:0.7>"}
+    plain = {"prompt": "a cat", "detailer_prompt": "a dog"}
+    real.check(tagged, plain, lambda s: [(second, s, 2, EVER)], **DETAILER)
+    tagged["prompt"] += f"<hypernet:{first}:0.7>"
+    real.check(tagged, plain, lambda s: [(first, s, 0, 2), (second, s, 2, EVER)], **DETAILER)
+    _, text = real.draw(**tagged, **DETAILER)
+    hashes = text.partition("Hypernet hashes: ")[2]
+    assert first in hashes
+    assert second in hashes
+
+
+def test_each_line_of_the_real_host_s_detailer_prompt_has_its_own_networks(real: Real, names: list[str]) -> None:
+    first, second = names[:2]
+    real.check(
+        {"prompt": f"a cat <hypernet:{first}:0.7>", "detailer_prompt": f"an ear <hypernet:{second}:0.7>\na nose"},
+        {"prompt": "a cat", "detailer_prompt": "an ear\na nose"},
+        lambda s: [(first, s, 0, 2), (second, s, 2, 2 + DETAILS), (first, s, 2 + DETAILS, EVER)],
+        **DETAILER,
+    )
+
+
+REFINER = {"enable_hr": True, "hr_upscaler": "None", "refiner_start": 0.5, "refiner_steps": 10, "steps": 2}
+
+
+@pytest.fixture
+def refined(real: Real) -> Iterator[None]:
+    name = os.environ.get("HYPERNET_SDNEXT_REFINER")
+    if not name:
+        pytest.skip("HYPERNET_SDNEXT_REFINER names no checkpoint to refine with")
+    real.set(sd_model_refiner=name)
+    real.draw("a cat", **REFINER)  # loads it
+    assert real.state()["refiner"]
+    yield
+    real.set(sd_model_refiner="None")
+
+
+@pytest.mark.usefixtures("refined")
+@pytest.mark.parametrize("more", [{}, HIRES, DETAILER], ids=["alone", "after hires", "before the detailer"])
+def test_the_real_host_s_refiner_has_the_networks(real: Real, names: list[str], more: dict[str, Any]) -> None:
+    for name in names:
+        tagged, plain = {"prompt": f"a cat <hypernet:{name}:0.7>"}, {"prompt": "a cat"}
+        real.check(tagged, plain, always(name), **REFINER | more)
+
+
+@pytest.mark.usefixtures("refined")
+@pytest.mark.parametrize("more", [{}, HIRES], ids=["alone", "after hires"])
+def test_a_prompt_of_the_real_host_s_refiner_has_its_own_networks(
+    real: Real, names: list[str], more: dict[str, Any]
+) -> None:
+    """The refiner reads the tag as words, too: so the reference is given the same words while the file is away."""
+    first, second = names[:2]
+    request = {**REFINER, **more, "steps": 2, "refiner_prompt": f"a dog <hypernet:{second}:0.7>"}
+    ours, text = real.draw(f"a cat <hypernet:{first}:0.7>", **request)
+    assert second in text.partition("Hypernet hashes: ")[2]
+    file = Path(next(each["path"] for each in real.call("/hypernet/v1/networks") if each["name"] == second))
+    away = file.with_suffix(".away")
+    real.call("/probe/formula", [(first, 0.7, 0, 2), (second, 0.7, 2, EVER)])
+    file.rename(away)
+    try:
+        real.call("/hypernet/v1/refresh", {})
+        reference, _ = real.draw("a cat", **request)
+    finally:
+        away.rename(file)
+        real.call("/probe/formula", [])
+        real.call("/hypernet/v1/refresh", {})
+    plain, _ = real.draw("a cat", **{**request, "refiner_prompt": "a dog"})
+    print(f"difference {np.abs(ours - reference).mean():.6f}, effect {np.abs(ours - plain).mean():.3f}")
+    assert np.abs(ours - reference).mean() < np.abs(ours - plain).mean() / 20
+    assert real.state()["hooks"] == 0
+
+
+@pytest.mark.parametrize("end", ["interrupt", "skip"])
+def test_nothing_stays_hooked_when_a_picture_of_the_real_host_is_stopped(
+    real: Real, names: list[str], end: str
+) -> None:
+    before, _ = real.draw("a cat")
+    real.call("/probe/formula", [])
+    body = {"prompt": f"a cat <hypernet:{names[0]}:0.7>", "steps": 60, "width": 64, "height": 64}
+    drawing = threading.Thread(target=real.call, args=("/sdapi/v1/txt2img", body))
+    drawing.start()
+    while (state := real.state())["calls"] < 3:
+        time.sleep(0.05)
+    assert state["hooks"] > 0
+    real.call(f"/sdapi/v1/{end}", {})
+    drawing.join()
+    state = real.state()
+    assert state["calls"] < 60
+    assert state["hooks"] == 0
+    assert np.array_equal(real.draw("a cat")[0], before)
+
+
+@pytest.mark.parametrize("error", ["RuntimeError", "ValueError", "KeyError"])
+def test_nothing_stays_hooked_when_the_real_host_s_unet_fails(real: Real, names: list[str], error: str) -> None:
+    before, _ = real.draw("a cat")
+    real.call("/probe/fail", kind=error)
+    try:
+        with pytest.raises((IndexError, urllib.error.HTTPError)):  # no picture
+            real.draw(f"a cat <hypernet:{names[0]}:0.7>")
+    finally:
+        real.call("/probe/fail")
+    assert real.state()["hooks"] == 0
+    assert np.array_equal(real.draw("a cat")[0], before)
 
 
 @pytest.mark.parametrize("mode", ["model", "sequential", "balanced"])

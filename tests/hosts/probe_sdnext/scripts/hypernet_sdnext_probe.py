@@ -1,13 +1,13 @@
-"""An extension for tests only: one UNet call of a running SD.Next with our hooks, against the plain formula.
+"""An extension for tests only: what a running SD.Next makes of a tag, against the plain formula by hooks of its own.
 
-The UNet is put in place as each kind that the host can make of it: as it is, quantised, offloaded, fused, compiled.
+`parity`: one UNet call, with the UNet as each kind that the host can make of it. `carry`: whole pictures.
 """
 
 import copy
 from types import SimpleNamespace
 
 import torch
-from modules import extra_networks, script_callbacks, shared
+from modules import extra_networks, modeldata, script_callbacks, shared
 
 
 def twin(unet):
@@ -41,8 +41,11 @@ def hooks(unet):
     return sum(len(m._forward_pre_hooks) + (type(m.__dict__.get("forward")).__name__ == "StandIn") for m in modules)
 
 
-def formula(unet, path, strength):
-    """x + s f(x) before each projection, by plain modules: linear layers, ReLU between them where there is a gap."""
+def formula(unet, path, strength, active=lambda: True):
+    """x + s f(x) before each projection, by plain modules: linear layers, ReLU between them where there is a gap.
+
+    active: tells at each call whether the formula acts.
+    """
     file = torch.load(path, map_location="cpu", weights_only=True)
     handles = []
     for name, module in unet.named_modules():
@@ -53,6 +56,8 @@ def formula(unet, path, strength):
         relu = steps[1] - steps[0] > 1
 
         def before(module, args, state=state, steps=steps, relu=relu):
+            if not active():
+                return None
             out = args[0]
             for place, step in enumerate(steps):
                 weight, bias = (state[f"linear.{step}.{part}"].to(out) for part in ("weight", "bias"))
@@ -117,15 +122,62 @@ def parity(name: str = "", strength: float = 1.0, kind: str = ""):
 
 
 carried = []
+calls = [0]
+broken = []
 
 
-def carry(name: str = "", strength: float = 1.0):
-    """From now on the UNet's own attention carries the plain formula of this network; without a name, none."""
+def unets():
+    pipes = (shared.sd_model, modeldata.model_data.sd_refiner)
+    return [pipe.unet for pipe in pipes if getattr(pipe, "unet", None) is not None]
+
+
+def carry(parts: list[tuple[str, float, int, int]]):
+    """Counts UNet calls from 0; the UNets' own attention carries the plain formula of each part while it lasts.
+
+    parts: name of a network, strength, from which call, to before which.
+    """
     while carried:
         carried.pop().remove()
-    if name:
-        carried.extend(formula(shared.sd_model.unet, shared.hypernetworks[name], strength))
+    calls[0] = 0
+
+    def called(*args):
+        calls[0] += 1
+
+    for unet in unets():
+        carried.append(unet.register_forward_hook(called))
+        for name, strength, start, stop in parts:
+            active = lambda start=start, stop=stop: start <= calls[0] < stop  # noqa: E731
+            carried.extend(formula(unet, shared.hypernetworks[name], strength, active))
     return {"hooks": len(carried)}
+
+
+def fail(kind: str = ""):
+    """From now on the UNet's middle raises this built-in exception; without a name, none."""
+    while broken:
+        broken.pop().remove()
+
+    def raises(*args):
+        raise {"RuntimeError": RuntimeError, "ValueError": ValueError, "KeyError": KeyError}[kind]("a test's")
+
+    if kind:
+        broken.append(shared.sd_model.unet.mid_block.register_forward_pre_hook(raises))
+
+
+class Detector:
+    """What the host takes for a YOLO model: it sees something in the left half of every picture, and in the right."""
+
+    def to(self, device):
+        return self
+
+    def predict(self, source, **how):
+        width, height = source[0].size
+        half = width // 2
+        boxes = SimpleNamespace(
+            xyxy=torch.tensor([[0, 0, half, height], [half, 0, width, height]]),
+            conf=torch.tensor([0.9, 0.8]),
+            cls=torch.tensor([0, 0]),
+        )
+        return [SimpleNamespace(boxes=boxes, masks=None, names={0: "half"})]
 
 
 def cards():
@@ -134,13 +186,20 @@ def cards():
 
 
 def state():
-    return {"ready": shared.sd_model is not None, "hooks": hooks(shared.sd_model.unet)}
+    return {
+        "ready": shared.sd_model is not None,
+        "hooks": sum(hooks(unet) for unet in unets()),
+        "calls": calls[0],
+        "refiner": modeldata.model_data.sd_refiner is not None,
+    }
 
 
 def routes(demo, app):
+    shared.detailer.models["hypernet-probe"] = Detector()
     app.add_api_route("/probe/state", state, methods=["GET"])
     app.add_api_route("/probe/parity", parity, methods=["GET"])
-    app.add_api_route("/probe/formula", carry, methods=["GET"])
+    app.add_api_route("/probe/formula", carry, methods=["POST"])
+    app.add_api_route("/probe/fail", fail, methods=["GET"])
     app.add_api_route("/probe/cards", cards, methods=["GET"])
 
 
