@@ -20,7 +20,8 @@ class Setting:
     key: str
     default: Any
     label: str
-    info: str
+    info: str = ""
+    """Beside the label, where the host shows such: nothing that must be known."""
     choices: tuple[str, ...] = ()
     maximum: float = 0.0
     """Of a number; 0 for no slider."""
@@ -30,8 +31,7 @@ SETTINGS = (
     Setting(
         "hypernet_strength",
         0.0,
-        "Strength in the tags that cards add",
-        "0: the same as for other extra networks",
+        "Strength in the tags that cards add (0: the same as for other extra networks)",
         maximum=2.0,
     ),
     Setting("hypernet_folders", "", "More folders with hypernetworks", "one on each line, next to the usual one"),

@@ -71,7 +71,8 @@ def _control(setting: Setting, option_info: Any) -> Any:
         component, arguments = gr.Slider, {"minimum": 0, "maximum": setting.maximum, "step": step}
     elif isinstance(setting.default, str):
         component, arguments = gr.Textbox, {"lines": 2}
-    return option_info(setting.default, setting.label, component, arguments).info(setting.info)
+    control = option_info(setting.default, setting.label, component, arguments)
+    return control.info(setting.info) if setting.info else control
 
 
 def _console() -> None:
