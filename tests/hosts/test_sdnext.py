@@ -340,6 +340,10 @@ def always(name: str) -> Callable[[float], list[Part]]:
     return lambda strength: [(name, strength, 0, EVER)]
 
 
+HARDLY_OTHER = (0.7000001, 0.700001, 0.69999, 0.70001, 0.69998, 0.70002, 0.6999, 0.7001)
+"""Strengths as good as 0.7."""
+
+
 class Real:
     """A running SD.Next."""
 
@@ -393,15 +397,16 @@ class Real:
         The host rounds on its way, and a model of random weights makes much of that: hardly other strengths tell.
         """
         without, _ = self.draw(**plain, **request)
-        reference, *near = (
-            self.with_formula(parts(s), **plain, **request) for s in (0.7, 0.7000001, 0.700001, 0.69998, 0.70002)
-        )
-        rounding = max(np.abs(picture - reference).mean() for picture in near)
+        reference = self.with_formula(parts(0.7), **plain, **request)
         ours, _ = self.draw(**tagged, **request)
         difference, most = np.abs(reference - ours).mean(), np.abs(reference - ours).max()
         effect = np.abs(ours - without).mean()
-        print(f"difference {difference:.6f} (most {most}), rounding {rounding:.6f}, effect {effect:.3f}: {tagged}")
-        assert difference <= max(1e-3, 2 * rounding)
+        print(f"difference {difference:.6f} (most {most}), effect {effect:.3f}: {tagged}")
+        if difference > 1e-3:
+            near = [self.with_formula(parts(s), **plain, **request) for s in HARDLY_OTHER]
+            rounding = max(np.abs(picture - reference).mean() for picture in near)
+            print(f"the formula differs from itself by {rounding:.6f}")
+            assert difference <= 2 * rounding
         assert effect > 8 * difference
         assert self.state()["hooks"] == 0
 
