@@ -89,6 +89,8 @@ class SDNext(WebUI):
 
     def _done(self, p: Processing) -> None:
         """A request ended; the host says so after errors and interrupts, too."""
+        if self._passes is not None:
+            self._passes.end()
         then, self._then = self._then, None
         if then is not None:
             then()

@@ -45,6 +45,10 @@ class Passes:
             return self._read(p.refiner_prompt)
         return None
 
+    def end(self) -> None:
+        """The request is done: the next one's detailer knows nothing of it."""
+        self._asked, self._active, self._params = [], [], {}
+
     def release(self) -> None:
         """Gives the function back, unless somebody else put theirs in its place by now."""
         if getattr(self._processing_args, _PREPARE, None) is self._ours:

@@ -204,6 +204,15 @@ def test_a_detailers_prompt_without_tags_leaves_those_of_the_main_prompt(fake: F
         torch.testing.assert_close(run(fake.unet), expected(TinyUNet(), strength), atol=1e-5, rtol=1e-5)
 
 
+def test_a_request_without_networks_has_none_of_the_one_before_in_its_detailer(fake: Fake) -> None:
+    first, second = Request(), Request()
+    fake.activate(first, "ink:1")
+    fake.detail(first, "an ear <hypernet:ink:-1>")
+    fake.done(first)
+    fake.detail(second, "a nose")  # with extra networks off, nothing was activated
+    assert hooks(fake.unet) == 0
+
+
 @pytest.fixture
 def refiner(fake: Fake) -> TinyUNet:
     unet = TinyUNet(seed=1)
