@@ -42,7 +42,7 @@ def make_page(ui_extra_networks: Any, session: Session) -> Any:
             """What the user wrote, or else what the file itself says; the host asks for it under the mouse, too."""
             written: str = super().find_description(path, info)
             found = (entry for entry in session.library.entries() if entry.shown_path == path)
-            return written or next((facts(entry).get("problem") or line(entry) for entry in found), "")
+            return written or next(map(_told, found), "")
 
         def create_html(self, item: dict[str, Any], tabname: str) -> Any:
             """The host writes some of these into the page as they are."""
@@ -67,12 +67,17 @@ def make_page(ui_extra_networks: Any, session: Session) -> Any:
                 "size": entry.stamp.size,
                 "version": _base(entry),
                 "info": info,
-                "description": self.find_description(path, info),
+                "description": super().find_description(path, info) or _told(entry),
                 "tags": {},
                 "search_term": f"{entry.name} {digest or ''} {line(entry)}",
             }
 
     return HypernetworkPage()
+
+
+def _told(entry: Entry) -> str:
+    """What the file itself says: what it is, or why it can't be used."""
+    return facts(entry).get("problem") or line(entry)
 
 
 def _base(entry: Entry) -> str:

@@ -1,4 +1,4 @@
-"""Models that a host's own features want, with random weights: a ControlNet, an IP-Adapter, quantised UNets, Flux.
+"""Models that a host's own features want, with random weights: a ControlNet, an IP-Adapter, UNets in GGUF.
 
 Nothing is downloaded. Every file has the names and shapes that hosts recognise published models by, so that the host's
 own code loads and runs it; what they draw is noise.

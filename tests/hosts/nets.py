@@ -71,11 +71,6 @@ def write(folder: Path, widths: Sequence[int]) -> None:
     (folder / "t-broken.pt").write_bytes(b"PK\3\4 this is no archive")
 
 
-def nbytes(file: Path) -> int:
-    """What the network in the file takes in memory."""
-    return hypernet.load(file).nbytes
-
-
 def write_lora(file: Path, shapes: Mapping[str, Sequence[int]]) -> None:
     """shapes: of the UNet's K and V projections, by the name that a LoRA calls them."""
     generator = torch.Generator().manual_seed(7)

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+import hypernet
 from tests.hosts import models, nets
 from tests.hosts.conftest import REAL, folder_of
 from tests.hosts.real import running
@@ -95,7 +96,7 @@ def gives_the_reference_if_it_draws(host: Any) -> None:
 
 
 def test_memory_is_reserved_in_every_step_before_and_after_the_refiner(host: Any) -> None:
-    size = nets.nbytes(host.folder / "t-linear.pt")
+    size = hypernet.load(host.folder / "t-linear.pt").nbytes
     host.draw("a cat <hypernet:t-linear:0.7>", refiner_checkpoint=host.second_model(), refiner_switch_at=0.5, steps=4)
     assert host.call("/probe/comments")["reserved"] == [size] * 4
     host.draw("a cat")

@@ -399,10 +399,16 @@ class Real:
             self.call("/probe/formula", [])
 
     def check(
-        self, tagged: dict[str, Any], plain: dict[str, Any], parts: Callable[[float], Sequence[Part]], **request: Any
+        self,
+        tagged: dict[str, Any],
+        plain: dict[str, Any],
+        parts: Callable[[float], Sequence[Part]],
+        times: int = 20,
+        **request: Any,
     ) -> None:
         """The request with tags of strength 0.7 is the one without, where the parts of that strength are carried.
 
+        times: by how much what the tags do outweighs the difference.
         The host rounds on its way, and a model of random weights makes much of that: hardly other strengths tell.
         """
         without, _ = self.draw(**plain, **request)
@@ -416,7 +422,7 @@ class Real:
             rounding = max(np.abs(picture - reference).mean() for picture in near)
             print(f"the formula differs from itself by {rounding:.6f}")
             assert difference <= 2 * rounding
-        assert effect > 8 * difference
+        assert effect > times * difference
         assert self.state()["hooks"] == 0
 
 
@@ -540,7 +546,8 @@ def refined(real: Real) -> Iterator[None]:
 def test_the_real_host_s_refiner_has_the_networks(real: Real, names: list[str], more: dict[str, Any]) -> None:
     for name in names:
         tagged, plain = {"prompt": f"a cat <hypernet:{name}:0.7>"}, {"prompt": "a cat"}
-        real.check(tagged, plain, always(name), **REFINER | more)
+        times = 8 if more is DETAILER else 20  # so many passes round where none else does
+        real.check(tagged, plain, always(name), times, **REFINER | more)
 
 
 @pytest.mark.usefixtures("refined")
