@@ -12,10 +12,10 @@ import torch
 from benchmarks.networks import net
 from benchmarks.table import Options, Row, Say, Table
 from benchmarks.timing import seconds
-from hypernet.engine import pieces
 from hypernet.engine.chain import Link
-from hypernet.engine.fold import fold
-from hypernet.engine.placed import Placed, collapse
+from hypernet.engine.strategies import stream
+from hypernet.engine.strategies.fold import fold
+from hypernet.engine.weights import Placed, collapse
 
 TOKENS = {320: 4096, 640: 1024, 768: 77, 1280: 256}
 """Width -> tokens of a picture (768: of the text)."""
@@ -44,8 +44,8 @@ def _measure(width: int, tokens: int, options: Options) -> Row:
     kernels: dict[str, Callable[[], object]] = {
         "products": lambda: last(first(x)),
         "plain": lambda: curved(x, 0.7),
-        "stream": lambda: pieces.run(curved, x, 0.7),
-        "collapse": lambda: pieces.run(placed, x, 0.7),
+        "stream": lambda: stream.run(curved, x, 0.7),
+        "collapse": lambda: stream.run(placed, x, 0.7),
         "projection": lambda: torch.nn.functional.linear(x, weight),
         "fold, ms": partial(fold, weight, None, (Link(straight, 0.7),), Placed(keep=True)),
     }

@@ -9,7 +9,7 @@ import sys
 from benchmarks.table import Options, Say, Table
 
 _HOSTS_OWN = "import logging, sqlite3, json, numpy, safetensors.torch, torch"
-_OURS = "import hypernet.session, hypernet.ui.wiring, hypernet.ui.xyz, hypernet.ui.api"
+_OURS = "import hypernet.webui.session, hypernet.webui.wiring, hypernet.webui.axes, hypernet.webui.api"
 _TIMED = f"{_HOSTS_OWN}; import time; start = time.perf_counter(); {{}}; print(time.perf_counter() - start)"
 
 

@@ -4,7 +4,10 @@
     net = hypernet.load("ink.pt")
     k, v = net(context, strength=0.7)  # context: (batch, tokens, width)
 
-Tags in prompts, sites and hooks: `hypernet.tags`, `hypernet.plan`, `hypernet.engine`, `hypernet.hosts.diffusers`.
+    pipe = hypernet.Hypernetworks(hypernet.load_pipeline("model.safetensors"), "models/hypernetworks")
+    pipe("a cat <hypernet:ink:0.7>")  # with diffusers installed
+
+How it is built: docs/architecture.md.
 """
 
 from __future__ import annotations
@@ -17,11 +20,27 @@ from hypernet.errors import HypernetError, UnreadableFile
 if TYPE_CHECKING:
     from hypernet.files import load, save
     from hypernet.network import Metadata, Net, Network, Pair
+    from hypernet.pipeline import Hypernetworks, load_pipeline
 
 __version__ = "0.1.0"
-__all__ = ["HypernetError", "Metadata", "Net", "Network", "Pair", "UnreadableFile", "load", "save"]
+__all__ = [
+    "HypernetError",
+    "Hypernetworks",
+    "Metadata",
+    "Net",
+    "Network",
+    "Pair",
+    "UnreadableFile",
+    "load",
+    "load_pipeline",
+    "save",
+]
 
-_HOMES = {"load": "files", "save": "files"} | dict.fromkeys(("Metadata", "Net", "Network", "Pair"), "network")
+_HOMES = {
+    **dict.fromkeys(("load", "save"), "files"),
+    **dict.fromkeys(("Metadata", "Net", "Network", "Pair"), "network"),
+    **dict.fromkeys(("Hypernetworks", "load_pipeline"), "pipeline"),
+}
 
 
 def __getattr__(name: str) -> object:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from modules import script_callbacks, scripts
 
-from hypernet.session import the_session
-from hypernet.ui.wiring import connect
+from hypernet.webui.session import the_session
+from hypernet.webui.wiring import connect
 
 session = the_session()
 connect(session, script_callbacks)

@@ -19,8 +19,8 @@ import diffusers
 import transformers
 
 from hypernet.errors import HypernetError
-from hypernet.hosts import checkpoint
-from hypernet.hosts.clip import read_merges, vocabulary, write_tokenizer
+from hypernet.pipeline import checkpoint
+from hypernet.pipeline.clip import read_merges, vocabulary, write_tokenizer
 from tests.ldm_layout import to_single_file
 
 KINDS = ("sd1", "sd2", "sdxl")

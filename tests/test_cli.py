@@ -21,10 +21,10 @@ import hypernet
 from hypernet import Metadata, Network
 from hypernet.app.drawing import Request, parameters
 from hypernet.app.samplers import SAMPLERS
-from hypernet.cli.app import app
+from hypernet.cli.commands import app
 from hypernet.cli.console import clean
-from hypernet.cli.files import DEMO_FOLDER
-from hypernet.ui import infotext
+from hypernet.cli.inspect import DEMO_FOLDER
+from hypernet.webui import infotext
 from tests.unets import network
 
 DEMO = DEMO_FOLDER.parent / "weights" / "model_index.json"
@@ -64,9 +64,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_help_does_not_wait_for_torch() -> None:
-    code = (
-        "import sys; from hypernet.cli.app import app; sys.exit('torch' in sys.modules or 'diffusers' in sys.modules)"
-    )
+    code = "import sys, hypernet.cli.commands; sys.exit('torch' in sys.modules or 'diffusers' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -26,7 +26,7 @@ from hypernet.app.demo.scenes import (
     random_scene,
     with_material,
 )
-from hypernet.hosts.diffusers import Hypernetworks
+from hypernet.pipeline.hypernetworks import Hypernetworks
 from hypernet.sites import find_sites
 
 NETWORKS = ("disperse", "ink", "water")

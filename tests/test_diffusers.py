@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 import hypernet
 from hypernet import Metadata
 from hypernet.errors import HypernetError
-from hypernet.hosts.diffusers import Hypernetworks
+from hypernet.pipeline.hypernetworks import Hypernetworks
 from tests.pipelines import CONTEXT, KINDS, WIDTHS, Call, draw, formula, pipeline
 from tests.unets import network
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from hypernet import Network
 from hypernet.engine import Engine
-from hypernet.engine.contexts import Contexts
+from hypernet.engine.strategies.text_cache import Contexts
 from hypernet.plan import Plan, make_plan, open_tags
 from hypernet.schedule import Moment
 from hypernet.sites import Site, find_sites

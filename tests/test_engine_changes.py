@@ -106,7 +106,7 @@ def test_without_memory_to_fold_the_nets_run_beside_the_projection(
 ) -> None:
     unet, (x, context) = TinyUNet(), picture()
     engine = Engine()
-    monkeypatch.setattr("hypernet.engine.fold.fold", lambda *args: (_ for _ in ()).throw(error))
+    monkeypatch.setattr("hypernet.engine.strategies.fold.fold", lambda *args: (_ for _ in ()).throw(error))
     with torch.no_grad():
         engine.attach(unet, plan_of("<hypernet:linear:0.6>", unet))
         got = unet(x, None, context)
@@ -117,7 +117,7 @@ def test_without_memory_to_fold_the_nets_run_beside_the_projection(
 
 
 def test_a_moving_strength_is_folded_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    from hypernet.engine import fold
+    from hypernet.engine.strategies import fold
     from hypernet.schedule import Moment
 
     folded: list[object] = []

@@ -14,7 +14,7 @@ from torch import Tensor
 
 import hypernet
 from hypernet.errors import UnreadableFile
-from hypernet.files import peek, safetensors_format, weights
+from hypernet.files import peek, safetensors, weights
 from hypernet.network import Linear, Net, Network, Pair
 from tests import make_files
 from tests.make_files import GENERATIONS, WIDTHS, Raw, raw, write
@@ -202,7 +202,7 @@ def test_a_network_in_memory_survives_its_file_being_cut_short(tmp_path: Path, n
 def test_a_mapped_large_file_whose_training_failed_is_refused(tmp_path: Path) -> None:
     net = Net(512, (Linear(torch.full((512, 512), torch.nan), torch.full((512,), torch.nan)),))
     with (tmp_path / "net.safetensors").open("wb") as stream:
-        safetensors_format.write(
+        safetensors.write(
             Network({512: Pair(net, net)}), {512: ({"linear.0.weight": next(net.tensors())},) * 2}, stream
         )
     assert (tmp_path / "net.safetensors").stat().st_size > weights.SMALL

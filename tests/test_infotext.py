@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hypernet.library import Library
-from hypernet.ui import infotext
+from hypernet.webui import infotext
 
 DIGEST = st.text("0123456789abcdef", min_size=64, max_size=64)
 NAME = st.text(st.characters(blacklist_characters=':<>"', blacklist_categories=["Cc", "Cs"]), min_size=1).map(str.strip)

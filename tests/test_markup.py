@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from hypernet.hosts.a1111 import A1111
 from hypernet.library import Library
 from hypernet.tags import parse
-from hypernet.ui import api, infotext
+from hypernet.webui import api, infotext
+from hypernet.webui.dialects.a1111 import A1111
 
 
 def test_a_pasted_picture_brings_no_markup_into_a_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

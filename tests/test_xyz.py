@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hypernet.tags import parse
-from hypernet.ui.xyz import PREFIX, add_axes
+from hypernet.webui.axes import PREFIX, add_axes
 
 
 class AxisOption:

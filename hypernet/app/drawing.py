@@ -14,8 +14,8 @@ import torch
 from hypernet import __version__, atomic
 from hypernet.app.samplers import sampler_of, set_sampler
 from hypernet.errors import HypernetError
-from hypernet.hosts.diffusers import Hypernetworks, load_pipeline
 from hypernet.library import Library
+from hypernet.pipeline.hypernetworks import Hypernetworks, load_pipeline
 
 if TYPE_CHECKING:
     from PIL.Image import Image

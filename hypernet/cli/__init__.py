@@ -7,7 +7,7 @@ import sys
 
 def main() -> None:
     try:
-        from hypernet.cli.app import app
+        from hypernet.cli.commands import app
     except ModuleNotFoundError as error:
         if error.name not in ("typer", "rich", "click"):
             raise

@@ -12,7 +12,7 @@ import typer
 
 from hypernet.cli.console import note, out, show_json, table, waiting
 from hypernet.cli.draw import Checkpoint, progress
-from hypernet.cli.files import AsJson
+from hypernet.cli.inspect import AsJson
 from hypernet.errors import HypernetError
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def bench(
 def _explain(unet: Any, plans: Mapping[str, Plan | None], as_json: bool) -> None:
     """How each network would be computed; nothing is measured."""
     from hypernet.engine import Engine
-    from hypernet.engine.ways import COSTS
+    from hypernet.engine.strategies.choose import COSTS
 
     engine, rows = Engine(), []
     for name, plan in plans.items():

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from hypernet.app.samplers import SAMPLERS, sampler_name
 from hypernet.cli.console import clean, err, out, waiting
-from hypernet.cli.files import DEMO_FOLDER, Folders, folders_or_usual
+from hypernet.cli.inspect import DEMO_FOLDER, Folders, folders_or_usual
 from hypernet.errors import HypernetError
 
 if TYPE_CHECKING:

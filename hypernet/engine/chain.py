@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hypernet.engine import pieces
-from hypernet.engine.placed import Placed
+from hypernet.engine.strategies import stream
 from hypernet.engine.tensors import autocast_dtype
+from hypernet.engine.weights import Placed
 from hypernet.network import Net
 
 
@@ -41,10 +41,10 @@ def _apply(chain: Chain, x: Tensor, placed: Placed, dtype: torch.dtype) -> Tenso
     for link in chain:
         net = placed.get(link.net, x.device, dtype)
         if link.rows is None:
-            x = pieces.run(net, x, link.strength).to(x.dtype)
+            x = stream.run(net, x, link.strength).to(x.dtype)
         elif any(link.rows):
             rows = _rows(link.rows, x)
-            changed = pieces.run(net, x[rows], link.strength).to(x.dtype)
+            changed = stream.run(net, x[rows], link.strength).to(x.dtype)
             x = x.clone()
             x[rows] = changed
     return x

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from hypernet.engine import ways
-from hypernet.engine.placed import Placed
-from hypernet.engine.run import ReadWeight, Run, SiteRun
-from hypernet.engine.standin import StandIn
+from hypernet.engine.forward_patch import StandIn
+from hypernet.engine.step import ReadWeight, Run, SiteRun
+from hypernet.engine.strategies import choose
+from hypernet.engine.strategies.choose import Way
 from hypernet.engine.tensors import readable_weight
-from hypernet.engine.ways import Way
+from hypernet.engine.weights import Placed
 from hypernet.plan import Plan
 from hypernet.schedule import Moment
 
@@ -73,7 +73,7 @@ class Engine:
 
         self._handles.append(unet.register_forward_pre_hook(begin, with_kwargs=True))
         for site in run.sites:
-            if site.way.name in (ways.FOLD, ways.CACHE):
+            if site.way.name in (choose.FOLD, choose.CACHE):
                 self._stand_ins.append(StandIn(site.module, site.project))
             else:
                 self._handles.append(site.module.register_forward_pre_hook(_before(site)))

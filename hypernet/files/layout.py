@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from hypernet.files.errors import Refused, shown
 from hypernet.files.metadata import activation_of
-from hypernet.files.refused import Refused, shown
 from hypernet.network import Activation, Layer, LayerNorm, Linear, Metadata, Net, Network, Pair, Residual
 
 MAX_WEIGHTS = 512

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from typing import Any
 
-from hypernet.files.refused import Refused, shown
-from hypernet.files.unpickle import MAX_BITS, MAX_TEXT
+from hypernet.files.errors import Refused, shown
+from hypernet.files.pt.machine import MAX_BITS, MAX_TEXT
 from hypernet.network import ACTIVATIONS, Metadata
 
 TEXTS = ("name", "activation_func", "weight_initialization", "sd_checkpoint", "sd_checkpoint_name", "optional_info")

@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from hypernet.errors import UnreadableFile, carried
-from hypernet.files import layout, safetensors_format, strangers, torch_legacy, torch_zip, weights
-from hypernet.files.refused import AGAIN, Refused
+from hypernet.files import layout, lookalikes, safetensors, weights
+from hypernet.files.errors import AGAIN, Refused
+from hypernet.files.pt import legacy
+from hypernet.files.pt import zip as zipped
 from hypernet.files.source import Source, opened
 from hypernet.files.summary import Summary, summarise
 from hypernet.files.weights import Contents, Place
@@ -67,13 +69,13 @@ def _contents(source: Source) -> Contents:
 
 
 def _reader(head: bytes) -> Callable[[Source], Contents]:
-    if safetensors_format.looks_like(head):  # first: its length may begin with any byte, also with those below
-        return safetensors_format.read
+    if safetensors.looks_like(head):  # first: its length may begin with any byte, also with those below
+        return safetensors.read
     if head.startswith(b"PK\3\4"):
-        return torch_zip.read
+        return zipped.read
     if head.startswith(b"\x80"):
-        return torch_legacy.read
-    raise strangers.by_first_bytes(head) or strangers.unknown()
+        return legacy.read
+    raise lookalikes.by_first_bytes(head) or lookalikes.unknown()
 
 
 def _network(contents: Contents, place: Place) -> Network:

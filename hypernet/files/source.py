@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from io import FileIO
 from typing import Any
 
-from hypernet.files.refused import AGAIN, Refused
+from hypernet.files.errors import AGAIN, Refused
 
 CHANGED = Refused(
     "it changed or was cut short while it was read.", "Wait until whatever writes it is done; then retry."

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from hypernet.files.refused import MALICIOUS, Refused
+from hypernet.files.errors import MALICIOUS, Refused
 from hypernet.files.source import Source
 from hypernet.network import Metadata, Network
 

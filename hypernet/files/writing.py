@@ -11,14 +11,15 @@ from torch import Tensor
 
 from hypernet.atomic import writing
 from hypernet.errors import HypernetError
-from hypernet.files import safetensors_format, torch_writer
+from hypernet.files import safetensors
+from hypernet.files.errors import Refused, shown
 from hypernet.files.metadata import values_to_write
+from hypernet.files.pt import writer
 from hypernet.files.reading import outline
-from hypernet.files.refused import Refused, shown
 from hypernet.files.weights import INFINITY
 from hypernet.network import Activation, Layer, LayerNorm, Linear, Metadata, Net, Network, Residual
 
-WRITERS = {".pt": torch_writer.write, ".safetensors": safetensors_format.write}
+WRITERS = {".pt": writer.write, ".safetensors": safetensors.write}
 
 
 def save(

@@ -14,12 +14,13 @@ from typing import Any, cast
 
 import torch
 
-from hypernet.files import reading, torch_object
-from hypernet.files.refused import Refused
-from hypernet.files.safetensors_format import write as write_safetensors
+from hypernet.files import reading
+from hypernet.files.errors import Refused
+from hypernet.files.pt import contents
+from hypernet.files.pt.machine import unpickle
+from hypernet.files.pt.writer import write as write_torch
+from hypernet.files.safetensors import write as write_safetensors
 from hypernet.files.source import Source
-from hypernet.files.torch_writer import write as write_torch
-from hypernet.files.unpickle import unpickle
 from hypernet.files.writing import named
 from hypernet.network import Network
 from hypernet.tags import parse
@@ -42,7 +43,7 @@ def pickled(data: bytes) -> None:
     """A pickle, with 256 bytes of weights beside it."""
     try:
         loaded, _ = unpickle(data)
-        torch_object.contents("pt", loaded, lambda storage: 0, 4096)
+        contents.contents("pt", loaded, lambda storage: 0, 4096)
     except (Refused, *NONSENSE):
         return
 

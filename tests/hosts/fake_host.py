@@ -132,14 +132,14 @@ def fake_host(folder: Path) -> Iterator[FakeHost]:
     before = {name: module for name, module in sys.modules.items() if name.split(".")[0] in ("modules", "hypernet")}
     more = [str(FAKE), *([str(FAKE / "stubs")] if not find_spec("gradio") or not find_spec("fastapi") else [])]
     sys.path[:0] = more
-    import hypernet.session
+    import hypernet.webui.session
 
-    session, hypernet.session._session = hypernet.session._session, None
+    session, hypernet.webui.session._session = hypernet.webui.session._session, None
     try:
         yield FakeHost(folder)
     finally:
-        hypernet.session.the_session().close()
-        hypernet.session._session = session
+        hypernet.webui.session.the_session().close()
+        hypernet.webui.session._session = session
         sys.path[:] = [path for path in sys.path if path not in more]
         for name in list(sys.modules):
             if name.split(".")[0] == "modules" and name not in before:

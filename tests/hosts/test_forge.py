@@ -16,11 +16,11 @@ from torch import Tensor, nn
 
 from hypernet.engine import Engine
 from hypernet.errors import HypernetError
-from hypernet.hosts.forge import Forge
 from hypernet.plan import Plan, make_plan, open_tags
-from hypernet.session import Session, _Run
 from hypernet.sites import find_sites
 from hypernet.tags import parse
+from hypernet.webui.dialects.forge import Forge
+from hypernet.webui.session import Session, _Run
 from tests.unets import TEXT, TinyUNet, network, plain_formula
 
 

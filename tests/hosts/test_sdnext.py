@@ -28,12 +28,12 @@ import torch
 from torch import Tensor, nn
 
 from hypernet.files import save
-from hypernet.hosts import find_host
-from hypernet.hosts.pass_clock import PassClock
-from hypernet.hosts.sdnext import NOTES, SDNext
 from hypernet.network import Metadata
-from hypernet.session import Session
-from hypernet.ui.sdnext_cards import make_page
+from hypernet.webui.dialects import find_host
+from hypernet.webui.dialects.pass_clock import PassClock
+from hypernet.webui.dialects.sdnext import NOTES, SDNext
+from hypernet.webui.dialects.sdnext_page import make_page
+from hypernet.webui.session import Session
 from tests.hosts.real import call, decode, noise
 from tests.unets import TEXT, TinyUNet, network, plain_formula
 

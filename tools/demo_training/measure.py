@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from hypernet.app.demo import model
 from hypernet.app.demo.check import agrees, read
 from hypernet.app.demo.scenes import caption, draw, random_scene
-from hypernet.hosts.diffusers import Hypernetworks
+from hypernet.pipeline.hypernetworks import Hypernetworks
 
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 NAMES = ("disperse", "ink", "water")

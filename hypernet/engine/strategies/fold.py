@@ -1,0 +1,100 @@
+"""Linear nets folded into the projection they sit before: `W(x + s(Ax + b)) = (W + sWA)x + sWb`.
+
+The host's weight is only read. What is kept is one folded copy, made anew when the weight or a strength changed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from hypernet.engine.chain import Chain
+from hypernet.engine.tensors import Samples
+from hypernet.engine.weights import Placed
+from hypernet.network import Linear
+
+
+@dataclass(frozen=True, eq=False)
+class Folded:
+    """A projection with nets inside. weight: (out, in); bias: (out,) or None."""
+
+    weight: Tensor
+    bias: Tensor | None
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight, self.bias)
+
+
+def fold(weight: Tensor, bias: Tensor | None, chain: Chain, placed: Placed) -> Folded:
+    """The projection after the chain: computed in float32, kept in the projection's type.
+
+    The last net of the chain touches the projection first: W(I + s2 A2)(I + s1 A1).
+    """
+    w = weight.detach().float()
+    b = None if bias is None else bias.detach().float()
+    for link in reversed(chain):
+        (net,) = placed.get(link.net, weight.device, torch.float32).layers
+        assert isinstance(net, Linear), "linear nets are placed as one layer"
+        if net.bias is not None:
+            shift = w @ net.bias * link.strength
+            b = shift if b is None else b + shift
+        w = torch.addmm(w, w, net.weight, alpha=link.strength)
+    return Folded(w.to(weight.dtype), None if b is None else b.to(weight.dtype))
+
+
+@dataclass(frozen=True, eq=False)
+class Line:
+    """A folded projection as a function of one strength: it is a straight line, `base + strength * slope`."""
+
+    base: Folded
+    slope: Folded
+
+    @classmethod
+    def between(cls, at_zero: Folded, at_one: Folded) -> Line:
+        slope_bias = None if at_one.bias is None else at_one.bias - (0 if at_zero.bias is None else at_zero.bias)
+        return cls(at_zero, Folded(at_one.weight - at_zero.weight, slope_bias))
+
+    def at(self, strength: float) -> Folded:
+        weight = torch.add(self.base.weight, self.slope.weight, alpha=strength)
+        if self.slope.bias is None:
+            return Folded(weight, self.base.bias)
+        bias = self.slope.bias * strength + (0 if self.base.bias is None else self.base.bias)
+        return Folded(weight, bias)
+
+
+class FoldedSite:
+    """One projection with the nets it was last asked for; valid while the host's weight is as it was."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, placed: Placed) -> None:
+        self._weight, self._bias, self._placed = weight, bias, placed
+        self._seen = Samples((weight, bias))
+        self._folded: tuple[Chain, Folded] | None = None
+        self._line: tuple[Chain, Line] | None = None
+
+    def holds(self, weight: Tensor, bias: Tensor | None) -> bool:
+        return self._seen.still((weight, bias))
+
+    def at(self, chain: Chain) -> Folded:
+        """The projection after the chain. At most one link fades; its strength moves along a line without refolding."""
+        fading = next((link for link in chain if link.fades), None)
+        if fading is not None:
+            return self._along(chain).at(fading.strength)
+        if self._folded is None or self._folded[0] != chain:
+            self._folded = None  # frees the old copy first
+            self._folded = (chain, self._fold(chain))
+        return self._folded[1]
+
+    def _along(self, chain: Chain) -> Line:
+        full = tuple(replace(link, strength=1.0) if link.fades else link for link in chain)
+        if self._line is None or self._line[0] != full:
+            others = tuple(link for link in chain if not link.fades)
+            self._line = (full, Line.between(self._fold(others), self._fold(full)))
+        return self._line[1]
+
+    def _fold(self, chain: Chain) -> Folded:
+        if not chain:
+            return Folded(self._weight, self._bias)
+        return fold(self._weight, self._bias, chain, self._placed)

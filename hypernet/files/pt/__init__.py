@@ -1,0 +1,1 @@
+"""PyTorch's `.pt` files, read without running a pickle, and written."""

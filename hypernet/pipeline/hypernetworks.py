@@ -1,0 +1,169 @@
+"""Hypernetwork tags in the prompts of a diffusers pipeline.
+
+    pipe = Hypernetworks(load_pipeline("model.safetensors"), "models/hypernetworks")
+    image = pipe("a cat <hypernet:ink:0.7>", num_inference_steps=20).images[0]
+
+Works on every pipeline with an SD1, SD2 or SDXL UNet: text to image, image to image, inpainting, ControlNet, ...
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from hypernet.engine import Engine
+from hypernet.errors import HypernetError
+from hypernet.library import Library
+from hypernet.pipeline.checkpoint import load_pipeline
+from hypernet.pipeline.clock import PipelineClock
+from hypernet.plan import Use, make_plan, open_tags
+from hypernet.sites import find_sites, fused
+from hypernet.tags import Tag, parse
+
+__all__ = ["Hypernetworks", "load_pipeline"]
+
+_log = logging.getLogger("hypernet")
+
+
+class Hypernetworks:
+    """A pipeline that understands `<hypernet:NAME:STRENGTH>` in its prompts; in all else it is the pipeline.
+
+    Attributes of the pipeline are read and set through it (`pipe.scheduler = ...`), and it is called with the
+    pipeline's own arguments. Between two calls the pipeline is as it was: no hook, no changed weight.
+    """
+
+    pipe: Any
+    _own = frozenset({"pipe", "library", "notes", "applied", "_engine"})
+
+    def __init__(self, pipe: Any, folders: Library | str | Path | Sequence[str | Path]) -> None:
+        """folders: where hypernetwork files lie, subfolders included; or a library that is already there."""
+        if isinstance(folders, (str, Path)):
+            folders = [folders]
+        self.pipe = pipe.pipe if isinstance(pipe, Hypernetworks) else pipe
+        self.library = folders if isinstance(folders, Library) else Library(folders)
+        self.notes: tuple[str, ...] = ()
+        """What did not work in the last call, a sentence each; also logged as warnings under `hypernet`."""
+        self.applied: tuple[Use, ...] = ()
+        """The networks that acted in the last call."""
+        self._engine = Engine()
+
+    def __call__(self, *args: Any, hypernetworks: str = "", **kwargs: Any) -> Any:
+        """Calls the pipeline; returns what it returns.
+
+        hypernetworks: further tags, for calls without a prompt (`prompt_embeds=...`).
+        Raises HypernetError where tags can't be followed: different tags in one batch, or fused projections.
+        """
+        call = inspect.signature(self.pipe.__call__).bind_partial(*args, **kwargs)
+        tags, notes = _take_tags(call.arguments, hypernetworks)
+        self.applied = ()
+        try:
+            with self._attached(tags, notes):
+                return self.pipe(*call.args, **call.kwargs)
+        finally:
+            self.notes = tuple(dict.fromkeys(notes))
+            for note in self.notes:
+                _log.warning("%s", note)
+
+    @contextmanager
+    def _attached(self, tags: Sequence[Tag], notes: list[str]) -> Iterator[None]:
+        """The plan of the tags on the pipeline's UNet. Adds to `notes` what did not work, also during the run."""
+        uses, problems = open_tags(tags, self.library.open)
+        notes.extend(problems)
+        unet = getattr(self.pipe, "unet", None)
+        if not isinstance(unet, nn.Module) or not uses:
+            if uses:
+                notes.append("This pipeline has no UNet: hypernetworks have no effect on it.")
+            yield
+            return
+        with _uncompiled(unet, notes) as unet:
+            clock = self._attach(unet, uses, notes)
+            try:
+                yield
+            finally:
+                notes.extend(self._engine.failures)
+                notes.extend(clock.complaints(use.tag for use in uses))
+                self._engine.detach()
+
+    def _attach(self, unet: nn.Module, uses: Sequence[Use], notes: list[str]) -> PipelineClock:
+        if fused(unet):
+            raise HypernetError(
+                "Hypernetworks can't act on fused projections: call pipe.unfuse_qkv_projections() first, "
+                "or leave the hypernetwork tags out."
+            )
+        plan, clock = make_plan(uses, find_sites(unet)), PipelineClock(self.pipe)
+        notes.extend(plan.notes)
+        self.applied = plan.applied
+        self._engine.attach(unet, plan, clock)
+        return clock
+
+    def to(self, *args: Any, **kwargs: Any) -> Hypernetworks:
+        """The pipeline's `to`, on the pipeline itself."""
+        self.pipe.to(*args, **kwargs)
+        return self
+
+    def __getattr__(self, name: str) -> Any:
+        if name in Hypernetworks._own:  # only before __init__ has set it, as in copy and pickle
+            raise AttributeError(name)
+        return getattr(self.pipe, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in Hypernetworks._own:
+            super().__setattr__(name, value)
+        else:
+            setattr(self.pipe, name, value)
+
+    def __repr__(self) -> str:
+        return f"Hypernetworks({type(self.pipe).__name__}, {[str(folder) for folder in self.library.folders]})"
+
+
+def _take_tags(arguments: dict[str, Any], further: str) -> tuple[tuple[Tag, ...], list[str]]:
+    """Takes the tags out of the prompts among a call's arguments. Returns them, and notes on those that don't count."""
+    notes: list[str] = []
+    tags = _take_from(arguments, "prompt", notes)
+    tags += tuple(tag for tag in _take_from(arguments, "prompt_2", notes) if tag not in tags)  # often the same text
+    for name in ("negative_prompt", "negative_prompt_2"):
+        for tag in _take_from(arguments, name, notes):
+            notes.append(f"{tag.text} is in the negative prompt, where it does nothing: write it in the prompt.")
+    extra = parse(further)
+    notes.extend(map(str, extra.problems))
+    return tags + extra.tags, notes
+
+
+def _take_from(arguments: dict[str, Any], name: str, notes: list[str]) -> tuple[Tag, ...]:
+    prompt = arguments.get(name)
+    texts = [prompt] if isinstance(prompt, str) else prompt
+    if not isinstance(texts, (list, tuple)):
+        return ()
+    parsed = [parse(text) for text in texts]
+    arguments[name] = parsed[0].text if isinstance(prompt, str) else [part.text for part in parsed]
+    notes.extend(str(problem) for part in parsed for problem in part.problems)
+    asked = dict.fromkeys(part.tags for part in parsed)
+    if len(asked) > 1:
+        raise HypernetError(
+            "The prompts of one call must ask for the same hypernetworks: call the pipeline once for each set of tags."
+        )
+    return next(iter(asked), ())
+
+
+@contextmanager
+def _uncompiled(unet: nn.Module, notes: list[str]) -> Iterator[nn.Module]:
+    """The UNet with torch.compile set aside: compiled code doesn't look at hooks that come later."""
+    inner = getattr(unet, "_orig_mod", unet)
+    if inner is unet and not any(getattr(module, "_compiled_call_impl", None) for module in unet.modules()):
+        yield unet
+        return
+    set_stance = getattr(torch.compiler, "set_stance", None)
+    if set_stance is None:
+        raise HypernetError(
+            "Hypernetworks can't act on a compiled UNet with torch before 2.6: use the one you compiled."
+        )
+    notes.append("The UNet ran without torch.compile, because compiled code leaves no room for hypernetworks.")
+    with set_stance("force_eager"):
+        yield inner

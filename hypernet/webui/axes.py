@@ -1,0 +1,97 @@
+"""Axes for the X/Y/Z plot. Each changes the tags in the prompt, so that every picture carries what made it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hypernet.webui.session import Session
+
+PREFIX = "[Hypernet] "
+
+_TAG = re.compile(r"<hypernet:([^>]*)>", re.IGNORECASE)
+
+_WITHOUT = "_hypernet_without"
+"""On a cell's p: its network is “None”, so that there is nothing for the other axes to change."""
+
+Items = list[str]
+
+
+def add_axes(modules: Sequence[Any], session: Session) -> None:
+    """modules: the host's, each with its `axis_options` and `AxisOption`. Axes that are there stay."""
+    for module in modules:
+        there = {option.label for option in module.axis_options}
+        for option in _options(module.AxisOption, session):
+            if option.label not in there:
+                module.axis_options.append(option)
+
+
+def _options(make: Any, session: Session) -> list[Any]:
+    def names() -> list[str]:
+        return ["None", *session.library.names()]
+
+    network = make(PREFIX + "Network", str, _network, choices=names)
+    settings = {
+        "Strength": set_strength,
+        "K factor": set_option("k"),
+        "V factor": set_option("v"),
+        "Block weights": set_option("lbw"),
+        "Start": set_option("start"),
+        "Stop": set_option("stop"),
+    }
+    return [network, *(make(PREFIX + label, str, _on_each_tag(change)) for label, change in settings.items())]
+
+
+def _network(p: Any, value: str, values: Sequence[str]) -> None:
+    setattr(p, _WITHOUT, value == "None")
+    _change(p, lambda prompt: use_network(prompt, value))
+
+
+def _on_each_tag(change: Callable[[Items, str], Items]) -> Callable[[Any, str, Sequence[str]], None]:
+    """Never raises, as that would end the whole plot: what can't be used is told below the picture it was meant for."""
+
+    def apply(p: Any, value: str, values: Sequence[str]) -> None:
+        if not _TAG.search(p.prompt) and not getattr(p, _WITHOUT, False):
+            _change(p, _with_a_tag)
+        _change(p, lambda prompt: _TAG.sub(lambda match: _changed(match[1].split(":"), value), prompt))
+
+    def _changed(items: Items, value: str) -> str:
+        return f"<hypernet:{':'.join(change(items, value.strip()))}>"
+
+    return apply
+
+
+def _with_a_tag(prompt: str) -> str:
+    """A tag without a name: another axis may give it one, and if none does, the picture tells."""
+    return prompt if _TAG.search(prompt) else f"{prompt}<hypernet:>"
+
+
+def _change(p: Any, change: Callable[[str], str]) -> None:
+    p.prompt = change(p.prompt)
+    if getattr(p, "hr_prompt", ""):
+        p.hr_prompt = change(p.hr_prompt)
+
+
+def use_network(prompt: str, name: str) -> str:
+    """The prompt with another network in its first tag, or in a new one; “None” leaves the tag out."""
+    if name == "None":
+        return _TAG.sub("", prompt, count=1)
+    if not _TAG.search(prompt):
+        return f"{prompt}<hypernet:{name}:1>"
+    return _TAG.sub(lambda match: f"<hypernet:{':'.join([name, *match[1].split(':')[1:]])}>", prompt, count=1)
+
+
+def set_strength(items: Items, value: str) -> Items:
+    """`["ink", "0.7", "k=0"]`, the new strength -> the items with it."""
+    name, *rest = items
+    return [name, value, *(item for item in rest if "=" in item)]
+
+
+def set_option(key: str) -> Callable[[Items, str], Items]:
+    def change(items: Items, value: str) -> Items:
+        name, *rest = items
+        return [name, *(item for item in rest if item.partition("=")[0].strip().lower() != key), f"{key}={value}"]
+
+    return change

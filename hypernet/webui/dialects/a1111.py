@@ -1,0 +1,131 @@
+"""AUTOMATIC1111's dialect: stable-diffusion-webui 1.9 and later, and what its descendants share with it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hypernet.errors import NO_EFFECT, HypernetError
+from hypernet.webui.dialects.cfg_clock import CfgClock
+from hypernet.webui.dialects.common import WebUI
+from hypernet.webui.dialects.native import NativeEngine, NativeList
+from hypernet.webui.host import Handler, Processing, RunClock
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from hypernet.webui.session import Session
+
+
+class A1111(WebUI):
+    """stable-diffusion-webui itself."""
+
+    def __init__(self) -> None:
+        self._native_list = NativeList()
+
+    # Places and options
+
+    def cache_dir(self) -> Path | None:
+        from modules import paths
+
+        folder = Path(os.environ.get("SD_WEBUI_CACHE_DIR") or Path(paths.data_path) / "cache")
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def outlast(self, p: Processing, keys: Sequence[str]) -> None:
+        """The host restores only what it finds in its data, and a setting that was never saved may not be there."""
+        from modules import shared
+
+        for key in keys:
+            if key in (getattr(p, "override_settings", None) or {}) and key in shared.opts.data_labels:
+                shared.opts.data.setdefault(key, shared.opts.get_default(key))
+
+    # The model
+
+    def find_unet(self, p: Processing) -> nn.Module:
+        from modules import sd_unet, shared
+        from torch import nn
+
+        if getattr(sd_unet, "current_unet", None) is not None:
+            raise HypernetError(
+                "The model runs compiled (setting “SD Unet”), where hypernetworks can't reach it: set SD Unet to None."
+            )
+        model = getattr(p, "sd_model", None) or shared.sd_model
+        unet = getattr(getattr(model, "model", None), "diffusion_model", None)
+        if not isinstance(unet, nn.Module):
+            raise HypernetError(NO_EFFECT)
+        return unet
+
+    def read_weight(self, module: nn.Module) -> Tensor | None:
+        """The built-in Lora changes a weight as late as in the call that uses it; what other patches do is unknown."""
+        from modules import shared
+
+        from hypernet.engine.tensors import readable_weight
+
+        if getattr(shared.sd_model, "lowvram", False):  # comes and goes
+            return None
+        forward: Any = type(module).forward
+        lora: Any = sys.modules.get("networks")
+        if forward is getattr(lora, "network_Linear_forward", None):
+            forward = lora.originals.Linear_forward
+            if getattr(shared.opts, "lora_functional", False):
+                if lora.loaded_networks:
+                    return None
+            else:
+                lora.network_apply_weights(module)
+        return readable_weight(module) if forward.__module__ == "torch.nn.modules.linear" else None
+
+    def new_clock(self, p: Processing) -> RunClock:
+        return CfgClock()
+
+    # The picture
+
+    def is_run(self, p: Processing) -> bool:
+        return getattr(p, "all_prompts", None) is not None
+
+    def comment(self, p: Processing, text: str) -> None:
+        p.comment(text)
+
+    def when_done(self, p: Processing, then: Callable[[], None]) -> None:
+        """Whoever makes a p closes it, also after an error."""
+        close = p.close
+
+        def close_and_tell() -> None:
+            try:
+                close()
+            finally:
+                then()
+
+        p.close = close_and_tell
+
+    # The interface
+
+    def take_over(self, handler: Handler) -> None:
+        from modules import extra_networks, shared
+
+        before = extra_networks.extra_network_registry.get(handler.name)
+        if before is not None and before is not handler:
+            self.native = NativeEngine(before, shared)
+            self.native.clear()  # nobody else would, from now on
+        extra_networks.register_extra_network(handler)
+        self._native_list.take_over(handler)
+
+    def show_page(self, session: Session) -> None:
+        from modules import ui_extra_networks
+
+        from hypernet.webui.dialects.a1111_page import make_page
+
+        pages = ui_extra_networks.extra_pages
+        pages[:] = [page for page in pages if page.name != "hypernetworks"]
+        ui_extra_networks.register_page(make_page(ui_extra_networks, session))
+
+    def route_options(self, app: Any) -> Mapping[str, Any] | None:
+        """What a route of the host's own API is guarded by; None where that API is off."""
+        own = [route for route in app.routes if getattr(route, "path", "").startswith("/sdapi/v1/")]
+        return {"dependencies": list(own[0].dependencies)} if own else None
+
+    def release(self) -> None:
+        self._native_list.release()
