@@ -1,7 +1,6 @@
-"""Files made to harm: what strangers may send. `tests/data/hostile` holds the small ones of what this script makes.
+"""Files made to harm: what strangers may send. They are made in memory, because virus scanners dislike them on disk.
 
-    python -m tests.hostile             writes the small ones there
-    python -m tests.hostile FOLDER      writes all of them, also those of 100 MB
+    python -m tests.hostile FOLDER      writes them all, some of 100 MB, to look at them
 
 Each must give `UnreadableFile`: no code runs, no process dies, none takes over two seconds or three times its size. The
 tricks are those of pickle scanners' test sets and advisories (picklescan, fickling, modelscan), of advisories on
@@ -22,7 +21,6 @@ from pathlib import Path
 
 from hypernet.files.metadata import TEXTS
 
-CORPUS = Path(__file__).parent / "data" / "hostile"
 COMMAND = "echo > PWNED"
 CODE = "open('PWNED', 'w')"
 MAGIC = 0x1950A86A20F9469CFC6C
@@ -1003,16 +1001,15 @@ LARGE: dict[str, Callable[[], bytes]] = {
     "large 10 MB of marks.pt": lambda: b"\x80\x02" + b"(" * 10_000_000,
     "large 10 MB of dots.pt": lambda: b"\x80\x02" + b"." * 10_000_000,
 }
-"""File name -> content of the files that are too large to keep."""
+"""File name -> what makes its content: files too large to hold in memory together."""
+
+SMALL = 8192
+"""Bytes in a file that a fuzzer can start from."""
 
 
-KEPT = 8192
-"""Bytes up to which a file is kept in the repository."""
-
-
-def kept() -> dict[str, bytes]:
-    """File name -> content of the files in the repository."""
-    return {file: data for file, data in corpus().items() if len(data) <= KEPT}
+def small() -> dict[str, bytes]:
+    """File name -> content of every file of at most `SMALL` bytes."""
+    return {file: data for file, data in corpus().items() if len(data) <= SMALL}
 
 
 def write(folder: Path, files: dict[str, bytes]) -> None:
@@ -1022,7 +1019,4 @@ def write(folder: Path, files: dict[str, bytes]) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 1:
-        write(CORPUS, kept())
-    else:
-        write(Path(sys.argv[1]), corpus() | {file: make() for file, make in LARGE.items()})
+    write(Path(sys.argv[1]), corpus() | {file: make() for file, make in LARGE.items()})

@@ -125,7 +125,7 @@ def _files() -> Iterator[bytes]:
         network = reading.read(_source(_saved(content)), mapped=False)
         write_safetensors(network, named(network), stream)
         yield stream.getvalue()
-    yield from hostile.kept().values()
+    yield from hostile.small().values()
 
 
 def _saved(content: object) -> bytes:

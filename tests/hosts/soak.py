@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import hypernet
-from tests.hostile import kept
+from tests.hostile import small
 from tests.hosts import nets
 from tests.hosts.real import Picture, RealHost, running
 
@@ -101,7 +101,7 @@ class Soak:
         nets.write(self.host.folder, self.widths)
         for name in CHANGING:
             self.change(name)
-        for file, content in self.random.sample(sorted(kept().items()), 40):
+        for file, content in self.random.sample(sorted(small().items()), 40):
             (self.host.folder / f"hostile {file}").write_bytes(content)
 
     def change(self, name: str) -> None:
