@@ -23,11 +23,13 @@ class Attention(nn.Module):
         self.to_q = nn.Linear(width, width, bias=False)
         self.to_k = nn.Linear(context or width, width, bias=False)
         self.to_v = nn.Linear(context or width, width, bias=False)
+        self.to_out = nn.ModuleList([nn.Linear(width, width)])
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         context = x if context is None else context
         q, k, v = self.to_q(x), self.to_k(context), self.to_v(context)
-        return torch.softmax(q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5, -1) @ v
+        attended: Tensor = self.to_out[0](torch.softmax(q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5, -1) @ v)
+        return attended
 
 
 class Block(nn.Module):

@@ -1,0 +1,52 @@
+"""What linear nets do to a context, as one map: `x + D x + c`. Chains of them are such maps again, exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import reduce
+
+import torch
+from torch import Tensor
+
+from hypernet.engine.placed import collapse
+from hypernet.network import Linear, Net
+
+
+@dataclass(frozen=True, eq=False)
+class Affine:
+    """`x + D x + c`. delta: D, (width, width); shift: c, (width,). Kept apart from x, so that no digit of D is lost."""
+
+    delta: Tensor
+    shift: Tensor
+
+    @classmethod
+    def of(cls, net: Net, strength: float = 1.0) -> Affine:
+        """A linear net at a strength, in float32."""
+        (layer,) = collapse(net).layers
+        assert isinstance(layer, Linear)
+        bias = torch.zeros(net.width) if layer.bias is None else layer.bias.float()
+        return cls(layer.weight.float() * strength, bias * strength)
+
+    @classmethod
+    def nothing(cls, width: int) -> Affine:
+        """The map that leaves x as it is."""
+        return cls(torch.zeros(width, width), torch.zeros(width))
+
+    def then(self, later: Affine) -> Affine:
+        """This map first, the later one on what comes out."""
+        delta = torch.addmm(self.delta + later.delta, later.delta, self.delta)
+        return Affine(delta, self.shift + later.shift + later.delta @ self.shift)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """x: (..., width)."""
+        return x + x @ self.delta.T + self.shift
+
+    def net(self) -> Net:
+        """The same as a net of one linear layer."""
+        return Net(len(self.shift), (Linear(self.delta, self.shift),))
+
+
+def chain(maps: Iterable[Affine], width: int) -> Affine:
+    """All maps, in the order of the prompt."""
+    return reduce(Affine.then, maps, Affine.nothing(width))

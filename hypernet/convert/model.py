@@ -1,0 +1,185 @@
+"""The UNet inside a checkpoint, without loading it: its sites by the names of its tensors, its weights one by one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from hypernet.convert.affine import Affine, chain
+from hypernet.convert.tensorfile import TensorFile
+from hypernet.errors import HypernetError
+from hypernet.network import Net
+from hypernet.plan import Use, make_plan
+from hypernet.schedule import Moment
+from hypernet.sites import Site, find_sites
+
+PREFIXES = ("model.diffusion_model.", "diffusion_model.", "unet.", "")
+"""Before the UNet's own names: in a whole checkpoint, in parts of one, in a diffusers UNet."""
+
+_SHARD = re.compile(r"-\d{5}-of-\d{5}")
+_BEGIN = re.compile(r"(input_blocks|down_blocks)\.\d+\.")
+
+
+@dataclass(frozen=True)
+class UNet:
+    """A UNet that lies in one or several files."""
+
+    files: tuple[TensorFile, ...]
+    prefix: str
+    sites: tuple[Site, ...]
+
+    @classmethod
+    def open(cls, *paths: Path) -> UNet:
+        """Reads headers only. Raises HypernetError for what is no Stable Diffusion model in `.safetensors`."""
+        for path in paths:
+            if path.suffix.lower() != ".safetensors":
+                raise HypernetError(
+                    f"{path.name}: only .safetensors checkpoints are read (opening a .ckpt can run code). "
+                    "Convert it first, for example with a WebUI's checkpoint merger."
+                )
+        files = tuple(TensorFile.open(path) for path in paths)
+        shapes = {name: place.shape for file in files for name, place in file.places.items()}
+        for prefix in PREFIXES:
+            inside = {name.removeprefix(prefix): shape for name, shape in shapes.items() if name.startswith(prefix)}
+            if any(_BEGIN.match(name) for name in inside) and (sites := find_sites(skeleton(inside))):
+                return cls(files, prefix, sites)
+        raise HypernetError(
+            f"{paths[0].name}: no Stable Diffusion UNet is in this file. "
+            "Give an SD1, SD2 or SDXL checkpoint, not a LoRA, VAE or hypernetwork."
+        )
+
+    def file_of(self, key: str) -> TensorFile:
+        """The file a tensor lies in. Raises HypernetError where none has it."""
+        for file in self.files:
+            if key in file.places:
+                return file
+        raise HypernetError(f"{self.files[0].path.name}: the tensor {key} is missing in it. Take the full checkpoint.")
+
+    def read(self, name: str) -> Tensor:
+        """A tensor by its name within the UNet, in float32."""
+        key = self.prefix + name
+        return self.file_of(key).read(key).float()
+
+    def blocks(self) -> Mapping[str, Site]:
+        """One site of each attention layer, by the layer's path."""
+        return {site.attention: site for site in self.sites}
+
+
+def find_unets(path: Path) -> tuple[UNet, ...]:
+    """The UNet of a checkpoint file; or of a folder in diffusers' layout, where there may be one for each variant."""
+    if not path.exists():
+        raise HypernetError(f"{path}: there is no such checkpoint.")
+    if not path.is_dir():
+        return (UNet.open(path),)
+    folder = path / "unet" if (path / "unet").is_dir() else path
+    groups: dict[str, list[Path]] = {}
+    for file in sorted(folder.glob("*.safetensors")):
+        groups.setdefault(_SHARD.sub("", file.name), []).append(file)
+    if not groups:
+        raise HypernetError(f"{path}: no unet/*.safetensors is in this folder. Give a model in diffusers' layout.")
+    return tuple(UNet.open(*files) for files in groups.values())
+
+
+@dataclass(frozen=True)
+class Change:
+    """What nets do at one site: its projection `W x` becomes `W (x + D x + c)`."""
+
+    site: Site
+    affine: Affine
+
+    @property
+    def weight(self) -> str:
+        """The name of the projection's weight in the UNet."""
+        return f"{self.site.name}.weight"
+
+    @property
+    def out(self) -> str:
+        """The layer behind the attention, whose bias takes up what the values are shifted by."""
+        return f"{self.site.attention}.to_out.0"
+
+    def of_weight(self, unet: UNet) -> Tensor:
+        """What is added to the projection: W D, (out, in), float32."""
+        return unet.read(self.weight) @ self.affine.delta
+
+    def of_bias(self, unet: UNet) -> Tensor | None:
+        """What is added to the bias behind the attention; None for no shift.
+
+        The weights of the softmax sum to one, so a constant added to all values comes out of the attention unchanged:
+        W_out (o + W c) = W_out o + W_out W c. A constant added to all keys moves every logit of a query alike, which
+        the softmax does not see: K has none.
+        """
+        if self.site.kind == "k" or not bool(self.affine.shift.any()):
+            return None
+        return unet.read(f"{self.out}.weight") @ (unet.read(self.weight) @ self.affine.shift)
+
+
+def changes(unet: UNet, uses: Sequence[Use]) -> tuple[Change, ...]:
+    """What linear networks do to a UNet, at each site that changes.
+
+    Raises HypernetError for networks of another base model, for strengths that are not one number over a whole run, and
+    for nets that are not linear.
+    """
+    for use in uses:
+        refuse_moving(use)
+        if not use.network.linear:
+            raise HypernetError(
+                f"{use.tag.name}: it has an activation or a layer norm, which no projection's weight can hold. "
+                "Only linear networks can be baked exactly."
+            )
+    plan = make_plan(uses, unet.sites)
+    if plan.notes:
+        raise HypernetError(plan.notes[0].removesuffix(" It was left out."))
+    known: dict[tuple[tuple[Net, float], ...], Affine] = {}
+
+    def found() -> Iterator[Change]:
+        for site, applications in plan.sites.items():
+            links = tuple((each.net, each.factor * each.course.at(Moment())) for each in applications)
+            links = tuple((net, strength) for net, strength in links if strength)
+            if links and links not in known:
+                known[links] = chain((Affine.of(net, strength) for net, strength in links), site.width)
+            if links:
+                yield Change(site, known[links])
+
+    return tuple(found())
+
+
+def refuse_moving(use: Use) -> None:
+    """Raises HypernetError for options that only a run can follow."""
+    course = use.tag.course
+    moves = course.fades or course.hires is not None or (course.start, course.stop) != (0.0, 1.0)
+    if moves or use.tag.on != "both":
+        raise HypernetError(
+            f"{use.tag.name}: in a file a strength is one number, so schedules, hr=, start=, stop= and on= have no "
+            "place in it. Leave them out."
+        )
+
+
+def skeleton(shapes: Mapping[str, tuple[int, ...]]) -> nn.Module:
+    """A UNet of these tensors with nothing in it but its shape, for whoever asks a UNet about its parts."""
+    tree: dict[str, dict] = {}  # type: ignore[type-arg]
+    for name in shapes:
+        at = tree
+        for part in name.split(".")[:-1]:
+            at = at.setdefault(part, {})
+    return _module(tree, "", shapes)
+
+
+def _module(tree: Mapping[str, Mapping], path: str, shapes: Mapping[str, tuple[int, ...]]) -> nn.Module:  # type: ignore[type-arg]
+    shape = shapes.get(f"{path}weight", ())
+    if path.endswith((".to_q.", ".to_k.", ".to_v.")) and len(shape) == 2:
+        return nn.Linear(shape[1], shape[0], bias=False, device="meta")
+    children = {name: _module(inner, f"{path}{name}.", shapes) for name, inner in tree.items()}
+    if children and sorted(children, key=_number) == [str(index) for index in range(len(children))]:
+        return nn.ModuleList(children[str(index)] for index in range(len(children)))
+    module = nn.Module()
+    for name, child in children.items():
+        module.add_module(name, child)
+    return module
+
+
+def _number(name: str) -> int:
+    return int(name) if name.isdigit() else -1

@@ -1,0 +1,111 @@
+"""`FILE[:STRENGTH][:option=value]` -> a network and how much of it: the tag's own grammar behind a file's path.
+
+Besides the tag's options there is a factor for a width: `ink.pt:0.7:k=0.5:768=2:320=0`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from hypernet import __version__
+from hypernet.errors import HypernetError
+from hypernet.files import load
+from hypernet.network import Activation, Layer, LayerNorm, Linear, Net, Pair
+from hypernet.plan import Use
+from hypernet.tags import Tag, parse_items
+
+_FILE = re.compile(r"(.+?\.(?:pt|safetensors))(?::(.*))?", re.IGNORECASE | re.DOTALL)
+_WIDTH = re.compile(r"\s*([1-9][0-9]{0,5})\s*=(.*)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Part:
+    """One file and how much of it goes into what is made."""
+
+    path: Path
+    options: str
+    """As typed behind the path."""
+    tag: Tag
+    widths: Mapping[int, float]
+    """The factor of each width that is named; others have 1."""
+
+    def use(self) -> Use:
+        """The network, with the factors of its widths in its weights. Raises UnreadableFile, HypernetError."""
+        network = load(self.path, mapped=False)
+        absent = sorted(set(self.widths) - set(network.pairs))
+        if absent:
+            has = ", ".join(map(str, network.widths))
+            raise HypernetError(f"{self.path.name}: it has no width {absent[0]}; it has {has}.")
+        pairs = {
+            width: pair if factor == 1 else Pair(scaled(pair.k, factor), scaled(pair.v, factor))
+            for width, pair in network.pairs.items()
+            if (factor := self.widths.get(width, 1.0))
+        }
+        if not pairs:
+            raise HypernetError(f"{self.path.name}: every width has the factor 0, so that nothing of it is left.")
+        return Use(self.tag, replace(network, pairs=pairs))
+
+    def told(self) -> dict[str, str]:
+        """Which file it is and how much of it, for the metadata of what is made."""
+        with self.path.open("rb") as stream:
+            digest = hashlib.sha256()
+            while chunk := stream.read(1 << 20):
+                digest.update(chunk)
+        return {"file": self.path.name, "sha256": digest.hexdigest(), "options": self.options or "1"}
+
+
+def read_part(text: str) -> Part:
+    """`ink.pt:0.7:k=0.5:768=2`. Raises HypernetError, in words, for what can't be read."""
+    match = _FILE.fullmatch(text)
+    if not match:
+        raise HypernetError(f"“{text}”: write a .pt or .safetensors file, then :STRENGTH and options.")
+    path, options = Path(match[1]), match[2] or ""
+    items = options.split(":") if options else []
+    widths = {int(found[1]): found[2].strip() for item in items if (found := _WIDTH.fullmatch(item))}
+    tag = _tag(path, [item for item in items if not _WIDTH.fullmatch(item)])
+    return Part(path, options, tag, {width: _factor(path, width, value) for width, value in widths.items()})
+
+
+def made_from(parts: Sequence[Part], **facts: object) -> str:
+    """The metadata text that tells what something was made from."""
+    return json.dumps([*({**part.told(), **facts} for part in parts)])
+
+
+PROGRAM = f"hypernet {__version__}"
+
+
+def _tag(path: Path, items: Sequence[str]) -> Tag:
+    tag = parse_items([path.stem, *items])
+    if not isinstance(tag, Tag):
+        raise HypernetError(f"{path.name}: {tag.reason}")
+    return replace(tag, name=path.name)
+
+
+def _factor(path: Path, width: int, text: str) -> float:
+    tag = parse_items([path.stem, text])  # the same numbers, the same sentences
+    if not isinstance(tag, Tag):
+        raise HypernetError(f"{path.name}: the factor of width {width}: {tag.reason}")
+    return tag.course.strength.points[0][0]
+
+
+def scaled(net: Net, factor: float) -> Net:
+    """The net whose change is `factor` times as large, exactly. Raises HypernetError for residual blocks."""
+    if net.residual:
+        raise HypernetError("Residual blocks (MonkeyPatch) can't be scaled: give such a network the strength 1.")
+    *before, last = net.layers
+    match last:
+        case Linear(weight, bias):
+            layers: tuple[Layer, ...] = (*before, Linear(weight * factor, None if bias is None else bias * factor))
+        case LayerNorm(weight, bias):
+            layers = (*before, LayerNorm(weight * factor, bias * factor))
+        case _:
+            assert isinstance(last, Activation)
+            layers = (*net.layers, Linear(torch.eye(net.width) * factor, None))
+    return Net(net.width, layers, net.names if len(layers) == len(net.layers) else ())
