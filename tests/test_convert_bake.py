@@ -291,3 +291,26 @@ def test_a_checkpoint_needs_no_memory_of_its_size(tmp_path: Path) -> None:
     grown = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     assert (tmp_path / "baked.safetensors").stat().st_size > 400e6
     assert grown < 100_000
+
+
+DEMO = Path(hypernet.__file__).parent / "app" / "demo" / "weights"
+
+
+@pytest.mark.skipif(not (DEMO / "model_index.json").is_file(), reason="the demo model is not trained yet")
+def test_the_baked_demo_draws_the_picture_that_the_tag_draws(tmp_path: Path) -> None:
+    pytest.importorskip("diffusers")
+    from hypernet.app import drawing
+
+    made = network(seed=1, widths=(64, 80, 96, 128))
+    part = read_part(saved(tmp_path / "ink.safetensors", made) + ":0.15")
+    bake(DEMO, [part], tmp_path / "baked")
+
+    def picture(model: Path, prompt: str) -> torch.Tensor:
+        request = drawing.Request(prompt, steps=4, cfg=3.0, seed=5)
+        (drawn,) = drawing.draw(drawing.open_model(model, [tmp_path]), request)
+        return torch.frombuffer(bytearray(drawn.image.tobytes()), dtype=torch.uint8).int()
+
+    tagged, plain = picture(DEMO, "a red circle <hypernet:ink:0.15>"), picture(DEMO, "a red circle")
+    baked = picture(tmp_path / "baked", "a red circle")
+    assert int((tagged - baked).abs().max()) <= 1
+    assert float((tagged - plain).abs().float().mean()) > 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from hypernet import __version__
-from hypernet.cli import bench, draw, inspect
+from hypernet.cli import bake, bench, draw, inspect
 from hypernet.cli.console import Commands
 
 app = typer.Typer(
@@ -38,3 +38,4 @@ app.command("list")(inspect.list_files)
 app.command("info")(inspect.info)
 app.command("convert")(inspect.convert)
 app.command("bench")(bench.bench)
+app.command("bake")(bake.bake)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import typer
 from rich.console import Console, JustifyMethod
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 from typer.core import TyperGroup
@@ -60,6 +61,19 @@ def waiting(text: str) -> Iterator[None]:
     """A spinner while something takes its time; nothing where nobody watches."""
     with err.status(Text(clean(text))) if err.is_terminal else nullcontext():
         yield
+
+
+@contextmanager
+def copying(text: str) -> Iterator[Callable[[int], Callable[[int], None]]]:
+    """A bar on stderr for bytes: what it gives is called with how many there are, and gives what counts them."""
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
+
+        def begin(total: int) -> Callable[[int], None]:
+            task = progress.add_task(clean(text), total=total)
+            return lambda done: progress.advance(task, done)
+
+        yield begin
 
 
 class _Notes(logging.Handler):

@@ -9,7 +9,7 @@ from functools import reduce
 import torch
 from torch import Tensor
 
-from hypernet.engine.placed import collapse
+from hypernet.engine.weights import collapse
 from hypernet.network import Linear, Net
 
 
