@@ -72,7 +72,7 @@ def _pair(width: int, value: object, locate: Locate) -> tuple[Names, Names]:
 def _names(width: int, net: Any, locate: Locate) -> Names:
     if type(net) is not dict:
         raise Refused(f"width {width} lacks the network for K or for V.")
-    return {_name(name): _stored(name, tensor, locate) for name, tensor in net.items()}
+    return {_name(name): stored(name, tensor, locate) for name, tensor in net.items()}
 
 
 def _name(name: object) -> str:
@@ -81,7 +81,8 @@ def _name(name: object) -> str:
     return name
 
 
-def _stored(name: str, tensor: object, locate: Locate) -> StoredTensor:
+def stored(name: str, tensor: object, locate: Locate) -> StoredTensor:
+    """Where a tensor of floating-point numbers lies in the file. name: for messages. Raises Refused for all else."""
     if not isinstance(tensor, PickledTensor):
         raise Refused(f"{shown(name)} is no tensor.")
     dtype = tensor.storage.dtype

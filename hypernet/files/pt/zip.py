@@ -51,6 +51,11 @@ class Record:
 
 def read(source: Source) -> Contents:
     """What a zip `.pt` holds. Raises Refused."""
+    return contents.contents("pt", *read_object(source), source.size)
+
+
+def read_object(source: Source) -> tuple[object, contents.Locate]:
+    """The object in the archive, its tensors as `PickledTensor`, and where their numbers lie. Raises Refused."""
     records = _records(source)
     pickles = [name for name in records if name.endswith("/data.pkl")]
     if len(pickles) != 1:
@@ -65,7 +70,7 @@ def read(source: Source) -> Contents:
             raise Refused("the data of a tensor is missing or has the wrong length.", AGAIN)
         return _start(source, record)
 
-    return contents.contents("pt", _object(_data(source, records[pickles[0]])), locate, source.size)
+    return _object(_data(source, records[pickles[0]])), locate
 
 
 def _object(data: bytes) -> object:
