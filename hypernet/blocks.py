@@ -8,9 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import TypeAlias
 
 from hypernet.errors import HypernetError
-from hypernet.tags import BlockWeights
+
+BlockWeights: TypeAlias = "str | tuple[float, ...]"
+"""A preset's name, or numbers in block order."""
+
+PRESETS = ("NONE", "ALL", "INS", "IND", "INALL", "MIDD", "OUTD", "OUTS", "OUTALL")
+"""The names that `lbw=` takes."""
 
 _NAMED_LISTS: Mapping[int, tuple[str, ...]] = {
     12: ("IN04", "IN05", "IN07", "IN08", "M00", *(f"OUT{i:02}" for i in range(6))),
@@ -19,8 +25,6 @@ _NAMED_LISTS: Mapping[int, tuple[str, ...]] = {
     26: (*(f"IN{i:02}" for i in range(12)), "M00", *(f"OUT{i:02}" for i in range(12))),
 }
 """Numbers in a list (BASE counted) -> the blocks after BASE: SDXL, SD1 and SD2, and both with every block."""
-
-PRESETS = ("NONE", "ALL", "INS", "IND", "INALL", "MIDD", "OUTD", "OUTS", "OUTALL")
 
 
 def block_factors(weights: BlockWeights, blocks: Sequence[str]) -> Mapping[str, float]:

@@ -10,7 +10,7 @@ from hypernet.errors import NO_EFFECT, HypernetError
 from hypernet.network import TEXT_WIDTHS, Net, Network
 from hypernet.schedule import Course
 from hypernet.sites import Site
-from hypernet.tags import Tag
+from hypernet.tags import MAX_TAGS, Tag
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,16 @@ class Plan:
 
 
 def open_tags(tags: Iterable[Tag], load: Callable[[str], Network]) -> tuple[tuple[Use, ...], tuple[str, ...]]:
-    """Reads each tag's network. Returns what was read, in order, and a note for each cause of failure."""
+    """Reads each tag's network. Returns what was read, in order, and a note for each thing that doesn't count."""
     uses: list[Use] = []
     notes: dict[str, None] = {}
-    for tag in tags:
+    asked = tuple(tags)
+    if len(asked) > MAX_TAGS:
+        notes[f"There are {len(asked):,} hypernetwork tags: only the first {MAX_TAGS} count."] = None
+    for tag in asked[:MAX_TAGS]:
         try:
             uses.append(Use(tag, load(tag.name)))
+            notes.update(dict.fromkeys(tag.notes))
         except HypernetError as error:
             notes[str(error)] = None
     return tuple(uses), tuple(notes)

@@ -8,8 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hypernet.errors import HypernetError
+from hypernet.network import Network
+from hypernet.plan import open_tags
 from hypernet.schedule import Moment
-from hypernet.tags import BadTag, Tag, parse, parse_items
+from hypernet.tags import MAX_FACTOR, MAX_TAGS, OPTIONS, TAG_PATTERN, BadTag, Tag, parse, parse_items
 
 
 def tag(text: str) -> Tag:
@@ -89,7 +92,6 @@ def test_block_weights_are_numbers_between_commas() -> None:
         ("<hypernet:ink:1e999>", "too large"),
         ("<hypernet:ink:1_0>", "not a number"),
         ("<hypernet:ink:٣>", "not a number"),
-        ("<hypernet:ink:1:2>", "second strength"),
         ("<hypernet:ink:1:te=1>", "no option “te”"),
         ("<hypernet:ink:1:k=1:k=2>", "twice"),
         ("<hypernet:ink:1:k=>", "not a number"),
@@ -99,10 +101,101 @@ def test_block_weights_are_numbers_between_commas() -> None:
         ("<hypernet:ink:1:on=left>", "on=cond"),
         ("<hypernet:ink:1:lbw=1,a>", "not a number"),
         ("<hypernet:ink:1:lbw=>", "not a number"),
+        ("<hypernet:ink:1e30>", "the most is 100"),
+        ("<hypernet:ink:-1e9>", "the most is 100"),
+        ("<hypernet:ink:0@0,1e9@1>", "the most is 100"),
+        ("<hypernet:ink:1:hr=1e9>", "the most is 100"),
+        ("<hypernet:ink:1:k=1e9>", "the most is 100"),
+        ("<hypernet:ink:1:lbw=1,1e9>", "the most is 100"),
+        ("<hypernet:a:b:1>", "For a colon in a file's name, write _"),
+        ("<hypernet:ink:" + "1@0," * 1000 + "1@1>", "the strength schedule has 1,001 values"),
+        ("<hypernet:ink:lbw=" + "1," * 1000 + "1>", "lbw has 1,001 values"),
     ],
 )
 def test_a_bad_tag_says_why(text: str, said: str) -> None:
     assert said in reason(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "note"),
+    [
+        ("<hypernet:ink:0.6:>", "colon too many"),
+        ("<hypernet:ink:0.6:0.8>", "second strength, “0.8”, was passed over"),
+        ("<hypernet:ink:0.6:x>", "“x”, was passed over"),
+        ("<hypernet:ink:0.6:INALL:OUTALL>", "“OUTALL”, was passed over"),
+    ],
+)
+def test_what_stands_behind_the_strength_is_passed_over_as_by_the_hosts_own_and_told(text: str, note: str) -> None:
+    found = tag(text)
+    assert strength(found) == 0.6
+    (told,) = found.notes
+    assert text in told and note in told
+
+
+@pytest.mark.parametrize(("text", "blocks"), [("outall", "OUTALL"), ("1,0,0.5", (1, 0, 0.5))])
+def test_block_weights_may_stand_third_without_a_name(text: str, blocks: object) -> None:
+    found = tag(f"<hypernet:ink:0.6:{text}>")
+    assert (strength(found), found.blocks, found.notes) == (0.6, blocks, ())
+
+
+def test_a_tag_in_capitals_is_a_tag_and_told_as_typed() -> None:
+    assert tag("<HYPERNET:ink:0.6>").text == "<HYPERNET:ink:0.6>"
+    assert str(parse("<HYPERNET:ink:abc>").problems[0]).startswith("<HYPERNET:ink:abc>")
+
+
+@pytest.mark.parametrize("key", OPTIONS)
+def test_each_option_reads_its_example_and_its_choices(key: str) -> None:
+    for value in (OPTIONS[key].example, *OPTIONS[key].choices):
+        assert tag(f"<hypernet:ink:1:{key}={value}>") != tag("<hypernet:ink:1>") or value == "ALL"
+
+
+def test_only_so_many_tags_count_and_the_rest_is_told() -> None:
+    def missing(name: str) -> Network:
+        raise HypernetError(name)
+
+    tags = parse("".join(f"<hypernet:{number}>" for number in range(MAX_TAGS + 20))).tags
+    _, notes = open_tags(tags, missing)
+    assert notes == ("There are 120 hypernetwork tags: only the first 100 count.", *map(str, range(MAX_TAGS)))
+
+
+@pytest.mark.parametrize(
+    ("prompt", "note"),
+    [
+        ("a cat <hypernet:ink:0.7", "“<hypernet:ink:0.7” has no > at its end"),
+        ("<hypernet:ink <hypernet:water>", "“<hypernet:ink ” has no > at its end"),
+        ("<hypernetwork:ink:0.7>", "write <hypernet:ink:0.7>"),
+        ("<hyper-nets: ink>", "write <hypernet:ink>"),
+        (
+            "[<hypernet:a:1>:<hypernet:b>:0.5]",
+            "act all the time: write <hypernet:a:1:stop=0.5> <hypernet:b:start=0.5> instead",
+        ),
+        ("[cat, <hypernet:a:1>::10]", "write <hypernet:a:1:stop=10> instead"),
+        ("([x [cat <hypernet:a:1>:10]:0.5])", "write <hypernet:a:1:start=10> instead"),
+        ("[<hypernet:a:1>|dog]", "act all the time: start= and stop="),
+        ("[<hypernet:a:1>:dog:(cat)]", "act all the time: start= and stop="),
+    ],
+)
+def test_what_looks_like_a_tag_and_is_not_is_told(prompt: str, note: str) -> None:
+    (told,) = parse(prompt).notes
+    assert note in told
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "[cat:dog:0.5] <hypernet:ink:0.7> [a|b]",
+        "[a [b] <hypernet:ink>]",
+        "\\[<hypernet:ink>:x:0.5]",
+        "] : <hypernet:ink> [",
+    ],
+)
+def test_what_is_in_order_is_not_told(prompt: str) -> None:
+    assert parse(prompt).notes == ()
+
+
+def test_a_tag_never_reaches_into_the_next() -> None:
+    assert [found.name for found in parse("<hypernet:a <hypernet:b:1>").tags] == ["b"]
+    assert TAG_PATTERN.sub("", "<hypernet:a <hypernet:b:1>") == "<hypernet:a "
 
 
 def test_one_bad_tag_leaves_the_others() -> None:
@@ -129,9 +222,14 @@ def test_parts_as_a_host_hands_them_over_never_raise(items: list[str]) -> None:
     assert isinstance(found, (Tag, BadTag))
 
 
-@given(st.floats(allow_nan=False, allow_infinity=False))
-def test_any_finite_number_is_a_strength(value: float) -> None:
+@given(st.floats(-MAX_FACTOR, MAX_FACTOR))
+def test_any_number_within_reason_is_a_strength(value: float) -> None:
     assert strength(tag(f"<hypernet:ink:{value!r}>")) == value
+
+
+@given(st.floats(MAX_FACTOR, exclude_min=True, allow_infinity=False), st.sampled_from([1, -1]))
+def test_a_number_beyond_reason_is_refused(value: float, sign: int) -> None:
+    assert "too large" in reason(f"<hypernet:ink:{sign * value!r}>")
 
 
 @given(st.lists(st.tuples(st.floats(-4, 4), st.floats(0, 1)), min_size=1, max_size=5), st.integers(1, 50), st.data())

@@ -19,7 +19,7 @@ from pathlib import Path
 from hypernet.library.scan import SUFFIXES, Found
 
 _UNCARRIED = re.compile(
-    "[:>"
+    "[:<>"
     "\\\\"  # what Windows separates folders with: it is read as `/`
     "\x00-\x1f\x7f-\x9f"  # control characters
     "\u2028\u2029"  # line and paragraph ends

@@ -132,7 +132,7 @@ def _take_tags(arguments: dict[str, Any], further: str) -> tuple[tuple[Tag, ...]
         for tag in _take_from(arguments, name, notes):
             notes.append(f"{tag.text} is in the negative prompt, where it does nothing: write it in the prompt.")
     extra = parse(further)
-    notes.extend(map(str, extra.problems))
+    notes.extend((*map(str, extra.problems), *extra.notes))
     return tags + extra.tags, notes
 
 
@@ -143,7 +143,7 @@ def _take_from(arguments: dict[str, Any], name: str, notes: list[str]) -> tuple[
         return ()
     parsed = [parse(text) for text in texts]
     arguments[name] = parsed[0].text if isinstance(prompt, str) else [part.text for part in parsed]
-    notes.extend(str(problem) for part in parsed for problem in part.problems)
+    notes.extend(note for part in parsed for note in (*map(str, part.problems), *part.notes))
     asked = dict.fromkeys(part.tags for part in parsed)
     if len(asked) > 1:
         raise HypernetError(
