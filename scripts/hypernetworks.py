@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from modules import script_callbacks, scripts
 
 from hypernet.webui.session import the_session
@@ -14,20 +16,20 @@ connect(session, script_callbacks)
 class Hypernetworks(scripts.Script):
     """Tells the session where each request stands; it has no controls."""
 
-    def title(self):
+    def title(self) -> str:
         return "Hypernetworks"
 
-    def show(self, is_img2img):
+    def show(self, is_img2img: bool) -> Any:
         return scripts.AlwaysVisible
 
-    def before_process(self, p, *args):
+    def before_process(self, p: Any, *args: Any) -> None:
         session.before(p)
 
-    def process(self, p, *args):
+    def process(self, p: Any, *args: Any) -> None:
         session.begin(p)
 
-    def process_before_every_sampling(self, p, *args, **kwargs):
+    def process_before_every_sampling(self, p: Any, *args: Any, **kwargs: Any) -> None:
         session.before_sampling(p)
 
-    def postprocess(self, p, processed, *args):
+    def postprocess(self, p: Any, processed: Any, *args: Any) -> None:
         session.end(p, processed)

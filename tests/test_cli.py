@@ -23,15 +23,8 @@ from hypernet.app.drawing import Request, parameters
 from hypernet.app.samplers import SAMPLERS
 from hypernet.cli.commands import app
 from hypernet.cli.console import clean
-from hypernet.cli.inspect import DEMO_FOLDER
 from hypernet.webui import infotext
 from tests.unets import network
-
-DEMO = DEMO_FOLDER.parent / "weights" / "model_index.json"
-needs_demo = pytest.mark.skipif(not DEMO.is_file(), reason="the demo model is not trained yet")
-needs_networks = pytest.mark.skipif(
-    not (DEMO.is_file() and DEMO_FOLDER.is_dir()), reason="the demo's hypernetworks are not trained yet"
-)
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -193,7 +186,6 @@ def test_every_sampler_is_one_that_diffusers_has(name: str) -> None:
     scheduler.set_timesteps(4)
 
 
-@needs_demo
 def test_generate_writes_a_picture_with_its_parameters(tmp_path: Path, run: Run) -> None:
     code, out, err = run("generate", "a red circle", "-o", "out.png", "--seed", "3", "--steps", "2", "-n", "blue")
     assert (code, out, err) == (0, "out.png\n", "")
@@ -202,7 +194,6 @@ def test_generate_writes_a_picture_with_its_parameters(tmp_path: Path, run: Run)
     assert "Seed: 3, Size: 96x96, Model: demo" in picture.text["parameters"]
 
 
-@needs_demo
 def test_a_batch_has_the_seeds_that_follow(tmp_path: Path, run: Run) -> None:
     run("generate", "a red circle", "-o", "all.png", "--seed", "3", "--steps", "2", "--batch", "2")
     run("generate", "a red circle", "-o", "one.png", "--seed", "4", "--steps", "2")
@@ -210,14 +201,12 @@ def test_a_batch_has_the_seeds_that_follow(tmp_path: Path, run: Run) -> None:
     assert Image.open("all-1.png").tobytes() != Image.open("one.png").tobytes()
 
 
-@needs_demo
 def test_without_a_file_named_pictures_are_numbered_in_outputs(tmp_path: Path, run: Run) -> None:
     for _ in range(2):
         run("generate", "a red circle", "--seed", "3", "--steps", "1")
     assert sorted(path.name for path in (tmp_path / "outputs").iterdir()) == ["00000-3.png", "00001-3.png"]
 
 
-@needs_demo
 def test_a_tag_changes_the_picture_and_its_file_is_named_by_hash(tmp_path: Path, run: Run) -> None:
     folder = tmp_path / "networks"
     folder.mkdir()
@@ -232,21 +221,18 @@ def test_a_tag_changes_the_picture_and_its_file_is_named_by_hash(tmp_path: Path,
     assert f'Hypernet hashes: "ink: {digest[:10]}"' in Image.open("with.png").text["parameters"]
 
 
-@needs_demo
 def test_a_network_that_is_missing_is_told_on_stderr_and_the_picture_still_comes(run: Run) -> None:
     code, out, err = run("generate", "a red circle <hypernet:unheard-of>", "-o", "out.png", "--steps", "1")
     assert (code, out) == (0, "out.png\n")
     assert "unheard-of" in err
 
 
-@needs_demo
 def test_a_size_that_can_not_be_is_told(run: Run) -> None:
     code, _, err = run("generate", "a red circle", "--size", "100x100", "--steps", "1")
     assert code == 1
     assert "multiple of 8" in err
 
 
-@needs_demo
 def test_bench_explains_what_each_projection_costs_and_why(run: Run) -> None:
     code, out, _ = run("bench", "--explain")
     assert code == 0
@@ -261,7 +247,6 @@ def test_bench_gives_each_case_as_a_ratio(tmp_path: Path, run: Run) -> None:
     assert set(told) == {"none", "linear", "relu"}
 
 
-@needs_networks
 def test_the_demo_shows_five_strengths_side_by_side(tmp_path: Path, run: Run) -> None:
     code, out, _ = run("demo", "--network", "ink")
     assert code == 0

@@ -1,4 +1,4 @@
-"""The embedded demo: its drawings, the check that reads them, the model and its three hypernetworks."""
+"""The embedded demo: its model and three hypernetworks, the drawings they learned from, the check that reads them."""
 
 from __future__ import annotations
 
@@ -13,28 +13,21 @@ pytest.importorskip("diffusers")
 import torch
 
 import hypernet
-from hypernet.app.demo import model
-from hypernet.app.demo.check import agrees, read
-from hypernet.app.demo.scenes import (
-    GROUNDS,
-    Scene,
-    caption,
-    draw,
-    grid,
-    ground,
-    is_held_out,
-    random_scene,
-    with_material,
-)
+from hypernet.app.demo import NETWORKS, WEIGHTS, load_demo
 from hypernet.pipeline.hypernetworks import Hypernetworks
 from hypernet.sites import find_sites
+from tools.demo_training import parts
+from tools.demo_training.check import agrees, read
+from tools.demo_training.effects import draw
+from tools.demo_training.painting import grid, ground
+from tools.demo_training.scenes import GROUNDS, SIZE, Scene, caption, is_held_out, random_scene, with_material
 
-NETWORKS = ("disperse", "ink", "water")
+NAMES = ("disperse", "ink", "water")
 
 
 @pytest.fixture(scope="module")
 def pipe() -> Hypernetworks:
-    return Hypernetworks(model.load_demo(), model.NETWORKS)
+    return Hypernetworks(load_demo(), NETWORKS)
 
 
 def make(pipe: Any, prompts: list[str], steps: int = 12) -> Any:
@@ -47,21 +40,21 @@ def test_the_demo_loads_without_a_network(monkeypatch: pytest.MonkeyPatch) -> No
         raise AssertionError("the demo asked for the network")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
-    assert model.load_demo().unet.config.cross_attention_dim == model.TEXT_WIDTH
+    assert load_demo().unet.config.cross_attention_dim == parts.TEXT_WIDTH
 
 
 def test_a_missing_demo_model_is_named_with_the_command_that_makes_it(tmp_path: Any) -> None:
     with pytest.raises(FileNotFoundError, match="train_demo"):
-        model.load_demo(tmp_path)
+        load_demo(tmp_path)
 
 
 def test_the_demo_takes_at_most_20_megabytes() -> None:
-    files = [f for folder in (model.WEIGHTS, model.NETWORKS) for f in folder.rglob("*") if f.is_file()]
+    files = [f for folder in (WEIGHTS, NETWORKS) for f in folder.rglob("*") if f.is_file()]
     assert sum(f.stat().st_size for f in files) < 20e6
 
 
 def test_the_tokenizer_knows_every_word_of_every_caption() -> None:
-    tokenizer = model.build_tokenizer()
+    tokenizer = parts.build_tokenizer()
     rng = np.random.default_rng(0)
     for _ in range(300):
         assert tokenizer.unk_token_id not in tokenizer(caption(random_scene(rng, held_out=None))).input_ids
@@ -77,7 +70,7 @@ def test_the_check_reads_drawings_as_they_were_meant() -> None:
     rng = np.random.default_rng(2)
     for _ in range(40):
         scene = random_scene(rng, held_out=None)
-        noise = rng.normal(0, 0.01, (model.SIZE, model.SIZE, 3))
+        noise = rng.normal(0, 0.01, (SIZE, SIZE, 3))
         reading = read(draw(scene) + noise)
         assert agrees(reading, scene), (scene, reading)
         assert reading.ground == scene.ground
@@ -85,7 +78,7 @@ def test_the_check_reads_drawings_as_they_were_meant() -> None:
 
 @pytest.mark.parametrize("name", GROUNDS)
 def test_the_check_sees_no_subject_on_an_empty_ground(name: str) -> None:
-    reading = read(ground(Scene("circle", "red", ground=name), *grid(model.SIZE)))
+    reading = read(ground(Scene("circle", "red", ground=name), *grid(SIZE)))
     assert (reading.shape, reading.colour, reading.ground) == ("", "", name)
 
 
@@ -109,14 +102,14 @@ def test_the_demo_follows_prompts_it_never_saw(pipe: Hypernetworks) -> None:
     assert sum(agrees(read(p), s) for p, s in zip(pictures, scenes, strict=True)) >= 10
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_network_has_a_pair_for_every_width_of_the_demo(name: str, pipe: Hypernetworks) -> None:
     network = pipe.library.open(name)
     assert isinstance(network, hypernet.Network)
     assert set(network.widths) == {site.width for site in find_sites(pipe.unet)}
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", NAMES)
 def test_more_strength_takes_the_picture_further_away(name: str, pipe: Hypernetworks) -> None:
     prompts = ["a red circle", "a blue star on white", "a yellow heart on black", "a green square on pink"]
     plain, *changed = (

@@ -21,15 +21,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
+sys.path.insert(0, str(ROOT))
 
-from demo_training import autoencoder, base, measure, networks  # noqa: E402
-
-from hypernet.app.demo import model  # noqa: E402
+from hypernet.app.demo import WEIGHTS  # noqa: E402
+from tools.demo_training import autoencoder, base, measure, networks  # noqa: E402
 
 
 def publish(work: Path) -> None:
-    shutil.copytree(work / "pipeline", model.WEIGHTS, dirs_exist_ok=True)
+    shutil.copytree(work / "pipeline", WEIGHTS, dirs_exist_ok=True)
     networks.publish(work)
 
 

@@ -75,7 +75,7 @@ def open_model(checkpoint: Path | None, folders: Sequence[Path]) -> Model:
 
 
 def _demo() -> Any:
-    from hypernet.app.demo.model import load_demo
+    from hypernet.app.demo import load_demo
 
     try:
         return load_demo()

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from hypernet.app.demo import NETWORKS
 from hypernet.app.samplers import SAMPLERS, sampler_name
 from hypernet.cli.console import clean, err, out, waiting
-from hypernet.cli.inspect import DEMO_FOLDER, Folders, folders_or_usual
+from hypernet.cli.inspect import Folders, folders_or_usual
 from hypernet.errors import HypernetError
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ def demo(
     with waiting("Loading the demo model"):
         from hypernet.app import drawing, strip
 
-        model = drawing.open_model(None, [DEMO_FOLDER])
+        model = drawing.open_model(None, [NETWORKS])
     images: list[Image] = []
     with progress("Drawing", _DEMO_STEPS * len(DEMO_STRENGTHS)) as advance:
         for strength in DEMO_STRENGTHS:
@@ -174,7 +175,7 @@ def demo(
 
 def _next_steps(network: str) -> Iterator[str]:
     command = _as_called()
-    other = next((path.stem for path in sorted(DEMO_FOLDER.glob("*.*")) if path.stem != network), network)
+    other = next((path.stem for path in sorted(NETWORKS.glob("*.*")) if path.stem != network), network)
     yield f"{command} demo --network {other}"
     yield f'{command} generate "a blue star <hypernet:{network}:0@0,1@1>" -o star.png'
     yield f'{command} generate "a castle <hypernet:NAME:0.7>" -c model.safetensors -H FOLDER'

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hypernet.app.demo import NETWORKS
 from hypernet.cli.console import note, out, show_json, table, waiting
 from hypernet.errors import HypernetError
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from hypernet.library import Entry
     from hypernet.network import Metadata, Net, Network
 
-DEMO_FOLDER = Path(__file__).parents[1] / "app" / "demo" / "hypernetworks"
 USUAL_FOLDERS = (Path("models/hypernetworks"), Path("hypernetworks"))
 
 Folders = Annotated[
@@ -39,7 +39,7 @@ def folders_or_usual(folders: list[Path] | None) -> list[Path]:
     for folder in folders or ():
         if not folder.is_dir():
             raise HypernetError(f"{folder}: there is no such folder.")
-    return [*(folders or [folder for folder in USUAL_FOLDERS if folder.is_dir()]), DEMO_FOLDER]
+    return [*(folders or [folder for folder in USUAL_FOLDERS if folder.is_dir()]), NETWORKS]
 
 
 def list_files(folders: Folders = None, as_json: AsJson = False) -> None:

@@ -12,9 +12,10 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 from tqdm import tqdm
 
-from demo_training.loop import SEED, Stage, learning, some_scene, to_tensor
-from hypernet.app.demo import model
-from hypernet.app.demo.scenes import draw
+from tools.demo_training import parts
+from tools.demo_training.effects import draw
+from tools.demo_training.loop import SEED, Stage, learning, some_scene, to_tensor
+from tools.demo_training.scenes import SIZE
 
 BOTH = Stage(steps=1800, batch=8, rate=2e-3, pictures=5_000)
 DECODER = Stage(steps=900, batch=8, rate=1e-3, pictures=5_000)
@@ -25,12 +26,12 @@ def train_vae(work: Path) -> None:
     """Crops first, for many colours a step; whole pictures at the end. Then the decoder alone, on shaken latents."""
     torch.manual_seed(SEED)
     rng = np.random.default_rng(SEED)
-    vae = model.build_vae()
+    vae = parts.build_vae()
     head_start(vae)
     vae.to(memory_format=torch.channels_last)
     pool = draw_pool(BOTH.pictures, rng)
     for teacher in learning("vae", BOTH, adam(vae, BOTH.rate)):
-        size = 32 if teacher.step < BOTH.steps * 2 // 3 else model.SIZE
+        size = 32 if teacher.step < BOTH.steps * 2 // 3 else SIZE
         x = to_tensor([crop(pool, size, rng) for _ in range(BOTH.batch * (8 if size == 32 else 1))])
         posterior = vae.encode(x).latent_dist
         kl = posterior.kl().mean() / posterior.mean[0].numel()
@@ -49,7 +50,7 @@ def steady_decoder(vae: AutoencoderKL) -> None:
     for part in (vae.decoder, vae.post_quant_conv):
         part.requires_grad_(True)
     for teacher in learning("decoder", DECODER, adam(vae, DECODER.rate)):
-        x = to_tensor([crop(pool, model.SIZE, rng) for _ in range(DECODER.batch)])
+        x = to_tensor([crop(pool, SIZE, rng) for _ in range(DECODER.batch)])
         with torch.no_grad():
             latents = vae.encode(x).latent_dist.mean
         wobble = WOBBLE * torch.rand(len(x), 1, 1, 1) * torch.randn_like(latents)
@@ -103,13 +104,13 @@ def head_start(vae: AutoencoderKL) -> None:
             first.weight[i, i, 1, 1], first.weight[i + 3, i, 1, 1] = 1, -1
             last.weight[i] = 0
             last.weight[i, i, 1, 1], last.weight[i, i + 3, 1, 1] = 1, -1
-    vae.encoder.conv_out.bias[model.LATENT_CHANNELS :] = -4  # the log-variances
+    vae.encoder.conv_out.bias[parts.LATENT_CHANNELS :] = -4  # the log-variances
     for layer in (vae.quant_conv, vae.post_quant_conv):
         layer.weight[:, :, 0, 0] = torch.eye(len(layer.weight))
         layer.bias.zero_()
 
 
-def _pass_on(layer: torch.nn.Conv2d, average: bool = False) -> None:
+def _pass_on(layer: Any, average: bool = False) -> None:
     """Lets a convolution hand on its first eight channels, or their 2x2 average."""
     middle = layer.weight.shape[-1] // 2
     layer.weight[:8] = 0

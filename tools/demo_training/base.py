@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,10 @@ from diffusers import AutoencoderKL
 from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor
 
-from demo_training.loop import SEED, Stage, encode, learning, some_scene
-from hypernet.app.demo import model
-from hypernet.app.demo.scenes import Scene, caption, with_material
+from hypernet.app.demo import load_demo
+from tools.demo_training import parts
+from tools.demo_training.loop import SEED, Stage, encode, learning, some_scene
+from tools.demo_training.scenes import Scene, caption, with_material
 
 FIRST = Stage(steps=4500, batch=40, rate=1.2e-3, pictures=20_000)
 SECOND = Stage(steps=2600, batch=48, rate=7e-4, pictures=20_000)
@@ -24,17 +24,17 @@ NO_CAPTION = 0.1  # the share of pictures shown without words, for classifier-fr
 
 def train_base(work: Path) -> None:
     """Two rounds of velocity prediction; what is kept of each is the running average of the weights."""
-    tokenizer = model.build_tokenizer()
+    tokenizer = parts.build_tokenizer()
     torch.manual_seed(SEED)
-    encoder, unet = model.build_text_encoder(tokenizer), model.build_unet()
+    encoder, unet = parts.build_text_encoder(tokenizer), parts.build_unet()
     learn_captions(work, "base", FIRST, SEED + 1, unet, encoder, tokenizer)
     second_round(work)
 
 
 def second_round(work: Path) -> None:
-    pipe = model.load_demo(work / "pipeline")
+    pipe = load_demo(work / "pipeline")
     torch.manual_seed(SEED + 2)
-    learn_captions(work, "base again", SECOND, SEED + 2, pipe.unet, pipe.text_encoder, model.build_tokenizer())
+    learn_captions(work, "base again", SECOND, SEED + 2, pipe.unet, pipe.text_encoder, parts.build_tokenizer())
 
 
 def base_scenes(pictures: int) -> list[Scene]:
@@ -58,8 +58,8 @@ def learn_captions(work: Path, name: str, stage: Stage, seed: int, unet: Any, en
         chosen = rng.integers(len(scenes), size=stage.batch)
         texts = ["" if rng.random() < NO_CAPTION else caption(scenes[i], rng) for i in chosen]
         with torch.autocast("cpu", torch.bfloat16):
-            context = model.encode_text(encoder, tokenizer, texts)
-            loss = noise.loss(latents[chosen], lambda x, t, c=context: unet(x, t, c).sample)
+            context = parts.encode_text(encoder, tokenizer, texts)
+            loss = noise.loss(latents[chosen], unet, context)
         teacher.learn(loss)
         kept = min(0.998, (teacher.step + 1) / (teacher.step + 10))
         torch._foreach_lerp_(average, [w.detach() for w in weights], 1 - kept)
@@ -75,7 +75,7 @@ def save(work: Path, unet: Any, encoder: Any, tokenizer: Any, weights: list[Any]
     vae = AutoencoderKL.from_pretrained(work / "vae")
     for part in (vae, unet, encoder):
         part.half()
-    model.save_pipeline(model.build_pipeline(vae, unet, encoder, tokenizer), work / "pipeline")
+    parts.save_pipeline(parts.build_pipeline(vae, unet, encoder, tokenizer), work / "pipeline")
     for part in (unet, encoder):
         part.float()
     torch._foreach_copy_(weights, raw)
@@ -85,11 +85,12 @@ class Noise:
     """The training side of the scheduler: noise a latent, ask for its velocity, compare."""
 
     def __init__(self) -> None:
-        self.scheduler = model.build_scheduler()
+        self.scheduler = parts.build_scheduler()
 
-    def loss(self, latents: Tensor, predict: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    def loss(self, latents: Tensor, unet: Any, context: Tensor) -> Tensor:
+        """The mean square error of one guess at random times. latents: (batch, channels, side, side)."""
         noise = torch.randn_like(latents)
         spread = (torch.arange(len(latents)) + torch.rand(len(latents))) / len(latents)  # a time from each stretch
         t = (spread * self.scheduler.config.num_train_timesteps).long()
-        guess = predict(self.scheduler.add_noise(latents, noise, t), t)
+        guess = unet(self.scheduler.add_noise(latents, noise, t), t, context).sample
         return F.mse_loss(guess.float(), self.scheduler.get_velocity(latents, noise, t))

@@ -14,7 +14,8 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 from tqdm import tqdm
 
-from hypernet.app.demo.scenes import MATERIALS, Scene, draw, random_scene, with_material
+from tools.demo_training.effects import draw
+from tools.demo_training.scenes import MATERIALS, Scene, random_scene, with_material
 
 SEED = 0
 
@@ -78,7 +79,8 @@ def encode(work: Path, name: str, scenes: list[Scene]) -> Tensor:
     """The latents of drawn scenes, made once and kept in the work folder: (n, channels, 12, 12)."""
     file = work / f"{name}-latents.pt"
     if file.is_file():
-        return torch.load(file, weights_only=True)
+        kept: Tensor = torch.load(file, weights_only=True)
+        return kept
     vae = AutoencoderKL.from_pretrained(work / "vae")
     parts = [scenes[i : i + 32] for i in range(0, len(scenes), 32)]
     latents = torch.cat([vae.encode(to_tensor([draw(s) for s in p])).latent_dist.mean for p in tqdm(parts, name)])

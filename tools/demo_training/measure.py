@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from hypernet.app.demo import model
-from hypernet.app.demo.check import agrees, read
-from hypernet.app.demo.scenes import caption, draw, random_scene
+from hypernet.app.demo import NETWORKS, WEIGHTS, load_demo
 from hypernet.pipeline.hypernetworks import Hypernetworks
+from tools.demo_training.check import agrees, read
+from tools.demo_training.effects import draw
+from tools.demo_training.scenes import SIZE, caption, random_scene
 
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 NAMES = ("disperse", "ink", "water")
@@ -23,11 +24,11 @@ STRIP = {"disperse": ("a red circle", 0), "ink": ("a blue star on white", 1), "w
 
 def evaluate() -> None:
     """Prints every figure the documents give for the demo."""
-    pipe = Hypernetworks(model.load_demo(), model.NETWORKS)
+    pipe = Hypernetworks(load_demo(), NETWORKS)
     follow_prompts(pipe)
     time_one(pipe)
     grow_with_strength(pipe)
-    size = sum(f.stat().st_size for folder in (model.WEIGHTS, model.NETWORKS) for f in folder.rglob("*") if f.is_file())
+    size = sum(f.stat().st_size for folder in (WEIGHTS, NETWORKS) for f in folder.rglob("*") if f.is_file())
     print(f"size: {size / 1e6:.1f} MB")
 
 
@@ -70,8 +71,8 @@ def grow_with_strength(pipe: Any, count: int = 40) -> None:
 
 def strip(file: Path = Path("docs/images/strip.png")) -> None:
     """The README's picture: a row for each network, a column for each strength."""
-    pipe = Hypernetworks(model.load_demo(), model.NETWORKS)
-    gap, left, top, side = 8, 92, 34, 2 * model.SIZE
+    pipe = Hypernetworks(load_demo(), NETWORKS)
+    gap, left, top, side = 8, 92, 34, 2 * SIZE
     sheet = Image.new("RGB", (left + len(STRENGTHS) * (side + gap), top + len(STRIP) * (side + gap)), "white")
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(16)
     for column, strength in enumerate(STRENGTHS):

@@ -12,10 +12,11 @@ from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor, nn
 
 import hypernet
-from demo_training.base import NO_CAPTION, Noise
-from demo_training.loop import SEED, Stage, encode, learning
-from hypernet.app.demo import model
-from hypernet.app.demo.scenes import caption, random_scene, with_material
+from hypernet.app.demo import NETWORKS, load_demo
+from tools.demo_training import parts
+from tools.demo_training.base import NO_CAPTION, Noise
+from tools.demo_training.loop import SEED, Stage, encode, learning
+from tools.demo_training.scenes import caption, random_scene, with_material
 
 LEARNED = Stage(steps=700, batch=48, rate=4e-3, pictures=4_000)
 MATERIAL_OF = {"disperse": "dust", "ink": "ink", "water": "water"}
@@ -38,7 +39,7 @@ def train_network(work: Path, name: str, seed: int) -> None:
     changed = [with_material(s, MATERIAL_OF[name], float(a)) for s, a in zip(plain, amounts, strict=True)]
     latents = encode(work, name, changed)
     strengths = torch.tensor(amounts, dtype=torch.float32)[:, None, None]
-    pipe, noise = model.load_demo(work / "pipeline"), Noise()
+    pipe, noise = load_demo(work / "pipeline"), Noise()
     pipe.unet.set_attn_processor(AttnProcessor())
     nets = Nets(pipe.unet)
     optimizer = torch.optim.AdamW(nets.parameters(), LEARNED.rate, betas=(0.9, 0.99), weight_decay=0)
@@ -48,8 +49,8 @@ def train_network(work: Path, name: str, seed: int) -> None:
         nets.strength = strengths[chosen]
         with torch.autocast("cpu", torch.bfloat16):
             with torch.no_grad():
-                context = model.encode_text(pipe.text_encoder, pipe.tokenizer, texts)
-            loss = noise.loss(latents[chosen], lambda x, t, c=context: pipe.unet(x, t, c).sample)
+                context = parts.encode_text(pipe.text_encoder, pipe.tokenizer, texts)
+            loss = noise.loss(latents[chosen], pipe.unet, context)
         teacher.learn(loss)
     (work / "hypernetworks").mkdir(exist_ok=True)
     torch.save(nets.as_a1111(name), work / "hypernetworks" / f"{name}.pt")
@@ -96,11 +97,11 @@ class Nets(nn.Module):
 
 def new_net(width: int) -> nn.Sequential:
     """Structure [1, 2, 1] with ReLU between, as A1111 starts it: weights from N(0, 0.01), no bias."""
-    net = nn.Sequential(nn.Linear(width, 2 * width), nn.ReLU(), nn.Linear(2 * width, width))
-    for layer in (net[0], net[2]):
+    first, last = nn.Linear(width, 2 * width), nn.Linear(2 * width, width)
+    for layer in (first, last):
         nn.init.normal_(layer.weight, std=0.01)
         nn.init.zeros_(layer.bias)
-    return net
+    return nn.Sequential(first, nn.ReLU(), last)
 
 
 def weights(net: nn.Module) -> dict[str, Tensor]:
@@ -109,8 +110,8 @@ def weights(net: nn.Module) -> dict[str, Tensor]:
 
 def publish(work: Path) -> None:
     """The networks in half precision into the package: safetensors, and `ink` as A1111's own kind of file too."""
-    model.NETWORKS.mkdir(exist_ok=True)
+    NETWORKS.mkdir(exist_ok=True)
     for name in MATERIAL_OF:
         network = hypernet.load(work / "hypernetworks" / f"{name}.pt")
         suffix = ".pt" if name == "ink" else ".safetensors"
-        hypernet.save(network, model.NETWORKS / f"{name}{suffix}", dtype=torch.float16, overwrite=True)
+        hypernet.save(network, NETWORKS / f"{name}{suffix}", dtype=torch.float16, overwrite=True)

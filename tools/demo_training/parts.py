@@ -15,26 +15,12 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import CLIPTextConfig, CLIPTextModel, PreTrainedTokenizerFast
 
-from .scenes import COLOURS, GROUNDS, MATERIALS, PAPER, SHAPES, SIZE, TEXTURES
+from tools.demo_training.scenes import COLOURS, GROUNDS, MATERIALS, PAPER, SHAPES, SIZE, TEXTURES
 
-WEIGHTS = Path(__file__).parent / "weights"
-NETWORKS = Path(__file__).parent / "hypernetworks"
 TEXT_WIDTH = 80
 TOKENS = 16
 LATENT_CHANNELS = 8
 LATENT_SIZE = SIZE // 8
-
-
-def load_demo(folder: Path = WEIGHTS, dtype: torch.dtype = torch.float32) -> StableDiffusionPipeline:
-    """The demo as a pipeline. `pipe("a red circle", num_inference_steps=20, guidance_scale=3)` needs no network."""
-    if not (folder / "model_index.json").is_file():
-        raise FileNotFoundError(f"{folder}: the demo model is not here; `python tools/train_demo.py` makes it")
-    pipe = StableDiffusionPipeline.from_pretrained(folder, local_files_only=True)
-    for part in (pipe.unet, pipe.vae, pipe.text_encoder):
-        if part.dtype != dtype:
-            part.to(dtype)
-    pipe.set_progress_bar_config(disable=True)
-    return pipe
 
 
 def build_pipeline(

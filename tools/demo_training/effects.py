@@ -1,6 +1,6 @@
-"""What the demo's hypernetworks learn to do to a subject: break it into dust, smudge it as ink, turn it to water.
+"""Pictures of scenes, with what the hypernetworks learn to do: break a subject into dust, smudge it, turn it to water.
 
-Each effect has an amount in [0, 1]; at 0 it is the plain picture. All bend the distance fields of `scenes.py`.
+Each effect has an amount in [0, 1]; at 0 it is the plain picture. All bend the distance fields of `painting.py`.
 """
 
 from __future__ import annotations
@@ -9,19 +9,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from .scenes import (
-    Array,
-    Scene,
-    coverage,
-    field,
-    grid,
-    ground,
-    local,
-    over,
-    paint,
-    shadow,
-    surface,
-)
+from tools.demo_training.painting import Array, coverage, field, grid, ground, local, over, paint, shadow, surface
+from tools.demo_training.scenes import SIZE, Scene
 
 INK = np.asarray((0.07, 0.07, 0.13), np.float32)
 SHALLOW = np.asarray((0.16, 0.62, 0.84), np.float32)
@@ -29,9 +18,12 @@ DEEP = np.asarray((0.02, 0.20, 0.56), np.float32)
 FOAM = np.asarray((0.88, 0.97, 1.0), np.float32)
 
 
-def draw_material(scene: Scene, size: int) -> Array:
-    """The picture of a scene whose subject has turned by `scene.amount` into `scene.material`: (size, size, 3)."""
-    return {"dust": draw_dust, "ink": draw_ink, "water": draw_water}[scene.material](scene, size)
+def draw(scene: Scene, size: int = SIZE) -> Array:
+    """The picture of a scene, its subject turned by `scene.amount` into `scene.material`: (size, size, 3) in [0, 1]."""
+    if scene.material:
+        return {"dust": draw_dust, "ink": draw_ink, "water": draw_water}[scene.material](scene, size)
+    x, y = grid(size)
+    return paint(scene, ground(scene, x, y), x, y, x, y)
 
 
 def draw_dust(scene: Scene, size: int) -> Array:

@@ -13,7 +13,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from .scenes import COLOURS, GROUNDS, SHAPES, Array, Scene, field, grid
+from tools.demo_training.painting import Array, field, grid
+from tools.demo_training.scenes import COLOURS, GROUNDS, SHAPES, Scene
 
 LEAST_OVERLAP = 0.75  # below it the subject has none of the shapes
 
