@@ -15,7 +15,8 @@ from benchmarks.timing import seconds
 from hypernet.engine.chain import Link
 from hypernet.engine.strategies import stream
 from hypernet.engine.strategies.fold import fold
-from hypernet.engine.weights import Placed, collapse
+from hypernet.engine.weights import Placed
+from hypernet.network import collapse
 
 TOKENS = {320: 4096, 640: 1024, 768: 77, 1280: 256}
 """Width -> tokens of a picture (768: of the text)."""

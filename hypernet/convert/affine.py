@@ -9,8 +9,7 @@ from functools import reduce
 import torch
 from torch import Tensor
 
-from hypernet.engine.weights import collapse
-from hypernet.network import Linear, Net
+from hypernet.network import Linear, Net, collapse
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 
-from hypernet.network import Linear, Net
+from hypernet.network import Net, collapse
 
 
 class Placed:
@@ -54,20 +54,3 @@ def _collapsed(net: Net) -> Net:
     if net not in _known:
         _known[net] = collapse(net)
     return _known[net]
-
-
-def collapse(net: Net) -> Net:
-    """`A x + b` for an affine net: A = W_n ... W_1, (width, width); b, (width,); in float32 at least.
-
-    Made by torch's differentiable functions: where the net's weights take gradients, they come back through here.
-    """
-    weight: torch.Tensor | None = None
-    bias: torch.Tensor | None = None
-    for layer in net.layers:
-        assert isinstance(layer, Linear), "only affine nets collapse"
-        dtype = torch.promote_types(layer.weight.dtype, torch.float32)
-        step, shift = layer.weight.to(dtype), None if layer.bias is None else layer.bias.to(dtype)
-        weight = step if weight is None else step @ weight
-        bias = shift if bias is None else step @ bias + (0 if shift is None else shift)
-    assert weight is not None, "a net has layers"
-    return Net(net.width, (Linear(weight, bias),))

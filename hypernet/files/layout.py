@@ -20,6 +20,7 @@ from torch import Tensor
 from hypernet.files.errors import Refused, shown
 from hypernet.files.metadata import activation_of
 from hypernet.network import Activation, Layer, LayerNorm, Linear, Metadata, Net, Network, Pair, Residual
+from hypernet.network.activations import IDENTITY, LEARNED
 
 MAX_WEIGHTS = 512
 """Named tensors of one net. Usual ones have 4 to 16."""
@@ -137,7 +138,7 @@ def _add(chain: _Chain, part: dict[str, Named]) -> Layer:
         layer = LayerNorm(weight, bias)
     else:
         _fit(name, weight, (1,))
-        layer = Activation("prelu", weight)
+        layer = Activation(LEARNED, weight)
     chain.layers.append(layer)
     chain.names.append(name)
     if bias is not None:
@@ -148,7 +149,7 @@ def _add(chain: _Chain, part: dict[str, Named]) -> Layer:
 
 def _activations(activation: str | None) -> list[Activation]:
     """The activation without weights that a file names, if it names one. PReLU is there as a tensor."""
-    return [] if activation is None or activation in ("linear", "prelu") else [Activation(activation)]
+    return [] if activation is None or activation in (IDENTITY, LEARNED) else [Activation(activation)]
 
 
 def _fit(name: str, tensor: Tensor, shape: tuple[int, ...]) -> None:

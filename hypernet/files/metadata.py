@@ -10,6 +10,7 @@ from typing import Any
 from hypernet.files.errors import Refused, shown
 from hypernet.files.pt.machine import MAX_BITS, MAX_TEXT
 from hypernet.network import ACTIVATIONS, Metadata
+from hypernet.network.activations import IDENTITY, LEARNED, UNUSABLE
 
 TEXTS = ("name", "activation_func", "weight_initialization", "sd_checkpoint", "sd_checkpoint_name", "optional_info")
 SWITCHES = ("is_layer_norm", "activate_output", "use_dropout", "last_layer_dropout", "skip_connection")
@@ -77,11 +78,11 @@ def activation_of(metadata: Metadata) -> str | None:
     if metadata.activation_func is None:
         return None
     name = metadata.activation_func.strip().lower()
-    if name in ("glu", "threshold", "multiheadattention"):
+    if name in UNUSABLE:
         raise Refused(
             f"its activation is {name!r}, with which no WebUI could ever run a hypernetwork.", "It can't be used."
         )
-    if name not in ACTIVATIONS and name not in ("linear", "prelu"):
+    if name not in ACTIVATIONS and name not in (IDENTITY, LEARNED):
         raise Refused(
             f"its activation is {shown(metadata.activation_func)}, which is not known.", "Check what it was made with."
         )

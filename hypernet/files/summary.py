@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from hypernet.network import Activation, Layer, LayerNorm, Linear, Metadata, Net, Network, Residual
+from hypernet.network.activations import IDENTITY
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def summarise(container: str, network: Network) -> Summary:
         widths=network.widths,
         base=network.base,
         structure=structure(net),
-        activation=named[0] if named else "linear",
+        activation=named[0] if named else IDENTITY,
         activate_output=_ends_active(layers),
         layer_norm=any(isinstance(layer, LayerNorm) for layer in layers),
         residual=net.residual,

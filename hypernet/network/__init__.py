@@ -10,15 +10,19 @@ residual blocks, aria1th/Hypernetwork-MonkeyPatch-Extension.
 
 from __future__ import annotations
 
-from hypernet.network.activations import ACTIVATIONS
+from hypernet.network.activations import ACTIVATIONS, ActivationFunction
+from hypernet.network.bases import TEXT_WIDTHS, UNKNOWN_BASE
+from hypernet.network.collapse import collapse
 from hypernet.network.layers import Activation, Layer, LayerNorm, Linear, Residual, resize
 from hypernet.network.metadata import Metadata
-from hypernet.network.network import TEXT_WIDTHS, Net, Network, Pair
+from hypernet.network.network import Net, Network, Pair
 
 __all__ = [
     "ACTIVATIONS",
     "TEXT_WIDTHS",
+    "UNKNOWN_BASE",
     "Activation",
+    "ActivationFunction",
     "Layer",
     "LayerNorm",
     "Linear",
@@ -27,5 +31,6 @@ __all__ = [
     "Network",
     "Pair",
     "Residual",
+    "collapse",
     "resize",
 ]

@@ -24,6 +24,7 @@ class Linear:
         return F.linear(x, self.weight, self.bias)
 
     def to(self, device: torch.device, dtype: torch.dtype) -> Linear:
+        """The layer on a device in a type."""
         return Linear(self.weight.to(device, dtype), None if self.bias is None else self.bias.to(device, dtype))
 
 
@@ -38,12 +39,13 @@ class LayerNorm:
         return F.layer_norm(x, self.weight.shape, self.weight, self.bias)
 
     def to(self, device: torch.device, dtype: torch.dtype) -> LayerNorm:
+        """The layer on a device in a type."""
         return LayerNorm(self.weight.to(device, dtype), self.bias.to(device, dtype))
 
 
 @dataclass(frozen=True, eq=False)
 class Activation:
-    """One of `ACTIVATIONS`; or `prelu`, which learns its slope, weight: (1,) or (width,)."""
+    """One of `ACTIVATIONS`; or PReLU, which learns its slope, weight: (1,) or (width,)."""
 
     name: str
     weight: Tensor | None = None
@@ -53,7 +55,18 @@ class Activation:
             return ACTIVATIONS[self.name](x)
         return torch.where(x >= 0, x, self.weight * x)
 
+    def in_place(self, x: Tensor) -> Tensor:
+        """The same, written over x where PyTorch can."""
+        known = ACTIVATIONS[self.name].in_place if self.weight is None else None
+        return self(x) if known is None else known(x)
+
+    @property
+    def mixes_tokens(self) -> bool:
+        """Whether a token's result depends on other tokens, or on the number of axes."""
+        return self.weight is None and ACTIVATIONS[self.name].mixes_tokens
+
     def to(self, device: torch.device, dtype: torch.dtype) -> Activation:
+        """The layer on a device in a type."""
         return self if self.weight is None else replace(self, weight=self.weight.to(device, dtype))
 
 
@@ -75,11 +88,13 @@ class Residual:
         return resize(x, self.width) + through
 
     def to(self, device: torch.device, dtype: torch.dtype) -> Residual:
+        """The layer on a device in a type."""
         skip = None if self.skip is None else self.skip.to(device, dtype)
         return Residual(tuple(layer.to(device, dtype) for layer in self.block), self.width, skip)
 
 
 Layer: TypeAlias = "Linear | LayerNorm | Activation | Residual"
+"""What a net is made of."""
 
 
 def resize(x: Tensor, width: int) -> Tensor:
@@ -88,12 +103,14 @@ def resize(x: Tensor, width: int) -> Tensor:
 
 
 def run(layers: Iterable[Layer], x: Tensor) -> Tensor:
+    """x through the layers, one after the other. x: (batch, tokens, any)."""
     for layer in layers:
         x = layer(x)
     return x
 
 
 def tensors_of(layers: Iterable[Layer]) -> Iterator[Tensor]:
+    """All weights of the layers, in the order they are applied; a block's skip weight comes after the block."""
     for layer in layers:
         if isinstance(layer, Residual):
             yield from tensors_of(layer.block)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 
 import torch
 from torch import Tensor
 
+from hypernet.network.bases import base_of
 from hypernet.network.layers import Layer, Linear, Residual, run, tensors_of
 from hypernet.network.metadata import Metadata
 
@@ -36,6 +36,7 @@ class Net:
 
     @property
     def residual(self) -> bool:
+        """Whether the net carries its own skip path (MonkeyPatch's blocks)."""
         return any(isinstance(layer, Residual) for layer in self.layers)
 
     @property
@@ -44,6 +45,7 @@ class Net:
         return all(isinstance(layer, Linear) for layer in self.layers)
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> Net:
+        """The net on a device in a type; weights that are there already are shared, not copied."""
         device = torch.device(device)
         return replace(self, layers=tuple(layer.to(device, dtype) for layer in self.layers))
 
@@ -58,10 +60,6 @@ class Pair:
 
     k: Net
     v: Net
-
-
-TEXT_WIDTHS: Mapping[int, str] = MappingProxyType({768: "SD1", 1024: "SD2", 2048: "SDXL"})
-"""Width of a base model's text context -> its name. 320, 640 and 1280 are UNet channels that base models share."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,13 +82,13 @@ class Network:
 
     @property
     def widths(self) -> tuple[int, ...]:
+        """The context widths it has nets for, in rising order."""
         return tuple(sorted(self.pairs))
 
     @property
     def base(self) -> str:
         """'SD1', 'SD2', 'SDXL' or 'unknown': the base model whose text context this file changes."""
-        bases = {TEXT_WIDTHS[width] for width in self.pairs if width in TEXT_WIDTHS}
-        return bases.pop() if len(bases) == 1 else "unknown"
+        return base_of(self.pairs)
 
     @property
     def linear(self) -> bool:
@@ -98,6 +96,7 @@ class Network:
         return all(net.linear for net in self.nets())
 
     def nets(self) -> Iterator[Net]:
+        """All nets: for each width K, then V."""
         for pair in self.pairs.values():
             yield pair.k
             yield pair.v
@@ -109,4 +108,5 @@ class Network:
 
     @property
     def parameters(self) -> int:
+        """How many numbers all weights are."""
         return sum(tensor.numel() for net in self.nets() for tensor in net.tensors())

@@ -18,6 +18,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from hypernet.errors import HypernetError
+from hypernet.network import TEXT_WIDTHS
 from hypernet.pipeline.clip import END, write_tokenizer
 
 CONFIGS = Path(__file__).parent / "configs"
@@ -25,7 +26,7 @@ CONFIGS = Path(__file__).parent / "configs"
 _UNET = "model.diffusion_model."
 _INPUT = _UNET + "input_blocks.0.0.weight"
 _CONTEXT = re.compile(re.escape(_UNET) + r"input_blocks\.\d+\.1\.transformer_blocks\.0\.attn2\.to_k\.weight")
-_KINDS: Mapping[int, str] = {768: "sd1", 1024: "sd2", 2048: "sdxl"}
+_KINDS: Mapping[int, str] = {width: base.lower() for width, base in TEXT_WIDTHS.items()}
 _PARTS: Mapping[str, tuple[str, ...]] = {
     "text encoder": ("cond_stage_model.", "conditioner.embedders."),
     "VAE": ("first_stage_model.",),

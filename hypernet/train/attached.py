@@ -19,9 +19,8 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from hypernet.engine.forward_patch import StandIn
-from hypernet.engine.weights import collapse
 from hypernet.errors import NO_EFFECT, HypernetError
-from hypernet.network import Linear, Net, Network
+from hypernet.network import Linear, Net, Network, collapse
 from hypernet.sites import Site, find_sites
 from hypernet.train.nets import drop_rates
 

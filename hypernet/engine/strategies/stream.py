@@ -6,26 +6,13 @@ free where the tokens come in pieces that stay in the cache from one layer to th
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-from typing import cast
-
 import torch
 from torch import Tensor
 
-from hypernet.network import ACTIVATIONS, Activation, Layer, Linear, Net, Residual
+from hypernet.network import Activation, Layer, Linear, Net, Residual
 
 _TOKENS = 1024
 """Of a piece. Fewer make the products slow, more leave the cache (measured; see docs/performance.md)."""
-
-_IN_PLACE = {
-    name: partial(cast("Callable[..., Tensor]", ACTIVATIONS[name]), inplace=True)
-    for name in (
-        *("celu", "elu", "hardsigmoid", "hardswish", "hardtanh", "leakyrelu"),
-        *("mish", "relu", "relu6", "selu", "silu", "swish"),
-    )
-}
-_MIXES_TOKENS = ("logsoftmax", "softmax", "softmax2d", "softmin")
 
 
 def run(net: Net, x: Tensor, strength: float) -> Tensor:
@@ -42,7 +29,7 @@ def run(net: Net, x: Tensor, strength: float) -> Tensor:
 
 def _token_by_token(layer: Layer) -> bool:
     """Whether a token's result depends on no other token, nor on how many axes there are."""
-    return not isinstance(layer, Residual) and not (isinstance(layer, Activation) and layer.name in _MIXES_TOKENS)
+    return not isinstance(layer, Residual) and not (isinstance(layer, Activation) and layer.mixes_tokens)
 
 
 def _delta(net: Net, x: Tensor) -> Tensor:
@@ -54,6 +41,4 @@ def _delta(net: Net, x: Tensor) -> Tensor:
 
 
 def _in_place(layer: Layer, x: Tensor) -> Tensor:
-    if isinstance(layer, Activation) and layer.name in _IN_PLACE:
-        return _IN_PLACE[layer.name](x)
-    return layer(x)
+    return layer.in_place(x) if isinstance(layer, Activation) else layer(x)
