@@ -15,7 +15,7 @@ from benchmarks.timing import seconds
 from hypernet.engine.chain import Link
 from hypernet.engine.strategies import stream
 from hypernet.engine.strategies.fold import fold
-from hypernet.engine.weights import Placed
+from hypernet.engine.weights import DeviceWeights
 from hypernet.network import collapse
 
 TOKENS = {320: 4096, 640: 1024, 768: 77, 1280: 256}
@@ -48,7 +48,7 @@ def _measure(width: int, tokens: int, options: Options) -> Row:
         "stream": lambda: stream.run(curved, x, 0.7),
         "collapse": lambda: stream.run(placed, x, 0.7),
         "projection": lambda: torch.nn.functional.linear(x, weight),
-        "fold, ms": partial(fold, weight, None, (Link(straight, 0.7),), Placed(keep=True)),
+        "fold, ms": partial(fold, weight, None, (Link(straight, 0.7),), DeviceWeights(keep=True)),
     }
     samples: dict[str, list[float]] = {name: [] for name in kernels}
     with torch.no_grad():

@@ -85,6 +85,6 @@ class Course:
         return schedule.at(moment)
 
     @property
-    def fades(self) -> bool:
+    def varies(self) -> bool:
         """Whether the strength moves from step to step (windows apart)."""
         return not (self.strength.is_constant and (self.hires is None or self.hires.is_constant))

@@ -97,7 +97,7 @@ def _cached(engine: Engine) -> int:
     assert engine._run is not None
     contexts = engine._run.contexts._known
     kept = sum(made.result.tensor.nbytes for context in contexts for made in context._made.values())
-    return engine._placed.nbytes + kept + sum(context.value.nbytes for context in contexts)
+    return engine._weights.nbytes + kept + sum(context.value.nbytes for context in contexts)
 
 
 @pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory")], ids=repr)

@@ -150,7 +150,7 @@ def changes(unet: UNet, uses: Sequence[Use]) -> tuple[Change, ...]:
 def refuse_moving(use: Use) -> None:
     """Raises HypernetError for options that only a run can follow."""
     course = use.tag.course
-    moves = course.fades or course.hires is not None or (course.start, course.stop) != (0.0, 1.0)
+    moves = course.varies or course.hires is not None or (course.start, course.stop) != (0.0, 1.0)
     if moves or use.tag.on != "both":
         raise HypernetError(
             f"{use.tag.name}: in a file a strength is one number, so schedules, hr=, start=, stop= and on= have no "

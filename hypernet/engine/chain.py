@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hypernet.engine.strategies import stream
 from hypernet.engine.tensors import autocast_dtype
-from hypernet.engine.weights import Placed
+from hypernet.engine.weights import DeviceWeights
 from hypernet.network import Net
 
 
@@ -22,24 +22,24 @@ class Link:
     strength: float
     rows: tuple[bool, ...] | None = None
     """The rows of the batch it acts on; None for all."""
-    fades: bool = False
+    varies: bool = False
     """Whether the strength moves from step to step."""
 
 
 Chain = tuple[Link, ...]
 
 
-def apply(chain: Chain, x: Tensor, placed: Placed) -> Tensor:
+def apply(chain: Chain, x: Tensor, weights: DeviceWeights) -> Tensor:
     """x: (batch, tokens, width) -> the context after every net of the chain, in x's dtype."""
-    if placed.dtype is None:
-        return _apply(chain, x, placed, autocast_dtype(x.device) or x.dtype)
+    if weights.dtype is None:
+        return _apply(chain, x, weights, autocast_dtype(x.device) or x.dtype)
     with torch.autocast(x.device.type, enabled=False):
-        return _apply(chain, x.to(placed.dtype), placed, placed.dtype).to(x.dtype)
+        return _apply(chain, x.to(weights.dtype), weights, weights.dtype).to(x.dtype)
 
 
-def _apply(chain: Chain, x: Tensor, placed: Placed, dtype: torch.dtype) -> Tensor:
+def _apply(chain: Chain, x: Tensor, weights: DeviceWeights, dtype: torch.dtype) -> Tensor:
     for link in chain:
-        net = placed.get(link.net, x.device, dtype)
+        net = weights.get(link.net, x.device, dtype)
         if link.rows is None:
             x = stream.run(net, x, link.strength).to(x.dtype)
         elif any(link.rows):

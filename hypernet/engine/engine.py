@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from hypernet.engine.forward_patch import StandIn
+from hypernet.engine.forward_patch import ForwardPatch
 from hypernet.engine.step import ReadWeight, Run, SiteRun
 from hypernet.engine.strategies import choose
 from hypernet.engine.strategies.choose import Way
 from hypernet.engine.tensors import readable_weight
-from hypernet.engine.weights import Placed
+from hypernet.engine.weights import DeviceWeights
 from hypernet.plan import Plan
 from hypernet.schedule import Moment
 
@@ -48,10 +48,10 @@ class Engine:
 
         dtype: what nets compute in; None: the type that the UNet computes in.
         """
-        self._placed = Placed(keep_weights, dtype)
+        self._weights = DeviceWeights(keep_weights, dtype)
         self._run: Run | None = None
         self._handles: list[RemovableHandle] = []
-        self._stand_ins: list[StandIn] = []
+        self._patches: list[ForwardPatch] = []
 
     def attach(
         self, unet: nn.Module, plan: Plan, clock: Clock = no_clock, read_weight: ReadWeight = readable_weight
@@ -63,7 +63,7 @@ class Engine:
         self.detach()
         if not plan.sites:
             return
-        run = self._run = Run(plan, self._placed, read_weight)
+        run = self._run = Run(plan, self._weights, read_weight)
 
         def begin(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             try:
@@ -74,7 +74,7 @@ class Engine:
         self._handles.append(unet.register_forward_pre_hook(begin, with_kwargs=True))
         for site in run.sites:
             if site.way.name in (choose.FOLD, choose.CACHE):
-                self._stand_ins.append(StandIn(site.module, site.project))
+                self._patches.append(ForwardPatch(site.module, site.project))
             else:
                 self._handles.append(site.module.register_forward_pre_hook(_before(site)))
         _log.info(
@@ -85,11 +85,11 @@ class Engine:
         """Removes everything. The UNet is as it was; nothing of it is referred to from here."""
         for handle in self._handles:
             handle.remove()
-        for stand_in in self._stand_ins:
-            stand_in.remove()
-        self._handles, self._stand_ins, self._run = [], [], None
-        if not self._placed.keep:
-            self._placed.clear()
+        for patch in self._patches:
+            patch.remove()
+        self._handles, self._patches, self._run = [], [], None
+        if not self._weights.keep:
+            self._weights.clear()
 
     @property
     def attached(self) -> bool:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 Compute = Callable[[nn.Module, Tensor], Tensor]
 
 
-class StandIn:
+class ForwardPatch:
     """Replaces `module.forward` on one instance. The module's hooks, parameters and class stay as they are."""
 
     def __init__(self, module: nn.Module, compute: Compute) -> None:

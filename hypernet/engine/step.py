@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from hypernet.engine import chain as chains
 from hypernet.engine.chain import Chain, Link
-from hypernet.engine.forward_patch import StandIn
+from hypernet.engine.forward_patch import ForwardPatch
 from hypernet.engine.strategies import choose
 from hypernet.engine.strategies.fold import FoldedSite
 from hypernet.engine.strategies.text_cache import Contexts
 from hypernet.engine.tensors import autocast_dtype
-from hypernet.engine.weights import Placed
+from hypernet.engine.weights import DeviceWeights
 from hypernet.plan import Application, Plan
 from hypernet.schedule import Course, Moment
 from hypernet.sites import Site
@@ -28,8 +28,8 @@ ReadWeight = Callable[[nn.Module], Tensor | None]
 class Run:
     """Shared by the sites of one attached plan."""
 
-    def __init__(self, plan: Plan, placed: Placed, read_weight: ReadWeight) -> None:
-        self.placed, self.read_weight = placed, read_weight
+    def __init__(self, plan: Plan, weights: DeviceWeights, read_weight: ReadWeight) -> None:
+        self.weights, self.read_weight = weights, read_weight
         self.contexts = Contexts()
         self.failures: dict[str, None] = {}
         self._courses = {application.course for nets in plan.sites.values() for application in nets}
@@ -41,7 +41,7 @@ class Run:
     def begin(self, moment: Moment) -> None:
         """A UNet call begins."""
         self.contexts.begin()
-        self.placed.begin()
+        self.weights.begin()
         strengths = {course: course.at(moment) for course in self._courses}
         if strengths != self._strengths or moment.cond != self._cond:
             self._strengths, self._cond = strengths, moment.cond
@@ -53,7 +53,7 @@ class Run:
         strength = application.factor * self._strengths[application.course]
         if not strength:
             return None
-        return Link(application.net, strength, self._rows(application.on), application.course.fades)
+        return Link(application.net, strength, self._rows(application.on), application.course.varies)
 
     def fail(self, error: Exception) -> None:
         self.failures[f"A hypernetwork could not run: {error}"] = None
@@ -78,7 +78,7 @@ class SiteRun:
         self.chain: Chain | None = None
         self._applications = applications
         self._fold: FoldedSite | None = None
-        readable = StandIn.possible(site.module) and run.read_weight(site.module) is not None
+        readable = ForwardPatch.possible(site.module) and run.read_weight(site.module) is not None
         self.way = choose.choose(site.cross, applications, readable)
 
     def current(self) -> Chain:
@@ -99,7 +99,7 @@ class SiteRun:
 
     def _apply(self, chain: Chain, x: Tensor) -> Tensor:
         try:
-            return chains.apply(chain, x, self.run.placed)
+            return chains.apply(chain, x, self.run.weights)
         except Exception as error:  # a picture without the network, and the reason on it, is better than none
             self.run.fail(error)
             return x
@@ -108,7 +108,7 @@ class SiteRun:
         """The projection's output after the nets, where its call is replaced."""
         weight = self.run.read_weight(module)
         if weight is None or not self.current() or not _plain(x, weight, self.width):
-            return StandIn.original(module, self.transform(x))
+            return ForwardPatch.original(module, self.transform(x))
         if self.cross:
             return self._cached(module, weight, x)
         return self._folded(module, weight, x)
@@ -116,20 +116,20 @@ class SiteRun:
     def _cached(self, module: nn.Module, weight: Tensor, x: Tensor) -> Tensor:
         context = self.run.contexts.find(x)
         key, sources = (self, self.current()), (weight, module._parameters.get("bias"))
-        return context.get(key, lambda: StandIn.original(module, self.transform(x)), sources)
+        return context.get(key, lambda: ForwardPatch.original(module, self.transform(x)), sources)
 
     def _folded(self, module: nn.Module, weight: Tensor, x: Tensor) -> Tensor:
         if self.way.name != choose.FOLD:
-            return StandIn.original(module, self.transform(x))
+            return ForwardPatch.original(module, self.transform(x))
         bias = module._parameters.get("bias")
         if self._fold is None or not self._fold.holds(weight, bias):
-            self._fold = FoldedSite(weight, bias, self.run.placed)
+            self._fold = FoldedSite(weight, bias, self.run.weights)
         try:
             return self._fold.at(self.current())(x)
         except (MemoryError, RuntimeError) as error:  # torch's out-of-memory errors are RuntimeErrors
             self.run.note_short_of_memory(error)
             self.way, self._fold = choose.SHORT_OF_MEMORY, None
-            return StandIn.original(module, self.transform(x))
+            return ForwardPatch.original(module, self.transform(x))
 
 
 def _differentiable(x: Tensor) -> bool:

@@ -15,7 +15,7 @@ def version(tensor: Tensor) -> int | None:
 
 
 @dataclass(frozen=True, eq=False)
-class Sample:
+class TensorState:
     """A tensor with its state when it was seen, to tell later whether it still holds the same numbers.
 
     It keeps the memory alive, so that an equal address means the same memory.
@@ -26,7 +26,7 @@ class Sample:
     version: int | None
 
     @classmethod
-    def of(cls, tensor: Tensor) -> Sample:
+    def of(cls, tensor: Tensor) -> TensorState:
         return cls(tensor, tensor.detach(), version(tensor))
 
     @property
@@ -34,7 +34,7 @@ class Sample:
         """Whether nobody wrote into it since; an inference tensor can't tell and counts as unchanged."""
         return self.version is None or version(self.tensor) == self.version
 
-    def still(self, tensor: Tensor) -> bool:
+    def matches(self, tensor: Tensor) -> bool:
         """Whether `tensor` is surely this memory with the same numbers. Never wrongly yes."""
         mine = self.memory
         return (
@@ -48,19 +48,19 @@ class Sample:
         )
 
 
-class Samples:
+class TensorStates:
     """Several tensors, each of which may be missing, with the state they had."""
 
     def __init__(self, tensors: Iterable[Tensor | None]) -> None:
-        self._samples = tuple(None if tensor is None else Sample.of(tensor) for tensor in tensors)
+        self._states = tuple(None if tensor is None else TensorState.of(tensor) for tensor in tensors)
 
-    def still(self, tensors: Sequence[Tensor | None]) -> bool:
+    def matches(self, tensors: Sequence[Tensor | None]) -> bool:
         """Whether these are surely the same, with the same numbers. Never wrongly yes."""
-        return len(tensors) == len(self._samples) and all(map(_same, self._samples, tensors))
+        return len(tensors) == len(self._states) and all(map(_same, self._states, tensors))
 
 
-def _same(sample: Sample | None, tensor: Tensor | None) -> bool:
-    return tensor is None if sample is None else tensor is not None and sample.still(tensor)
+def _same(sample: TensorState | None, tensor: Tensor | None) -> bool:
+    return tensor is None if sample is None else tensor is not None and sample.matches(tensor)
 
 
 def autocast_dtype(device: torch.device) -> torch.dtype | None:

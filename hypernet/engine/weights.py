@@ -9,7 +9,7 @@ import torch
 from hypernet.network import Net, collapse
 
 
-class Placed:
+class DeviceWeights:
     """Owns the copies of one engine. A net that is already in place is used as it is, without a copy."""
 
     def __init__(self, keep: bool, dtype: torch.dtype | None = None) -> None:

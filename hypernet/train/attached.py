@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from hypernet.engine.forward_patch import StandIn
+from hypernet.engine.forward_patch import ForwardPatch
 from hypernet.errors import NO_EFFECT, HypernetError
 from hypernet.network import Linear, Net, Network, collapse
 from hypernet.sites import Site, find_sites
@@ -45,11 +45,11 @@ class Attached:
         self._collapsed: dict[Net, Linear] = {}
         self._text: Tensor | None = None
         self._changed_text: dict[str, Tensor] = {}
-        self._stand_ins: list[StandIn] = []
+        self._patches: list[ForwardPatch] = []
         self._handles: list[RemovableHandle] = [unet.register_forward_pre_hook(self._begin, with_kwargs=True)]
         for site in sites:
             if not site.cross and self._is_linear(self._net(site)) and _foldable(site.module):
-                self._stand_ins.append(StandIn(site.module, self._folded(self._net(site))))
+                self._patches.append(ForwardPatch(site.module, self._folded(self._net(site))))
             else:
                 self._handles.append(site.module.register_forward_pre_hook(self._before(site)))
 
@@ -57,8 +57,8 @@ class Attached:
         """Leaves the UNet as it was."""
         for handle in self._handles:
             handle.remove()
-        for stand_in in self._stand_ins:
-            stand_in.remove()
+        for patch in self._patches:
+            patch.remove()
         self._forget()
 
     def _net(self, site: Site) -> Net:
@@ -111,12 +111,12 @@ class Attached:
 
         def project(module: nn.Module, x: Tensor) -> Tensor:
             if not self.strength:
-                return StandIn.original(module, x)
+                return ForwardPatch.original(module, x)
             assert isinstance(module, nn.Linear), "only linear layers are foldable"
             weight: Tensor = module.weight
             bias: Tensor | None = module.bias
             if x.shape[:-1].numel() < net.width or not weight.dtype == x.dtype == _dtype(net):
-                return StandIn.original(module, self._change(net, x))
+                return ForwardPatch.original(module, self._change(net, x))
             change = self._collapsed[net]
             if change.bias is not None:
                 bias = F.linear(self.strength * change.bias, weight, bias)
@@ -126,7 +126,7 @@ class Attached:
 
 
 def _foldable(module: nn.Module) -> bool:
-    return type(module) is nn.Linear and StandIn.possible(module)
+    return type(module) is nn.Linear and ForwardPatch.possible(module)
 
 
 def _dtype(net: Net) -> torch.dtype:

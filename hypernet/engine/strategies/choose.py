@@ -43,7 +43,7 @@ def choose(cross: bool, applications: Sequence[Application], readable: bool) -> 
         return Way(COLLAPSE, "the nets are linear; the host keeps the projection's weight to itself")
     if not all(application.on == "both" for application in applications):
         return Way(COLLAPSE, "the nets are linear, but a tag is for one of the two prompts only")
-    if sum(application.course.fades for application in applications) > 1:
+    if sum(application.course.varies for application in applications) > 1:
         return Way(COLLAPSE, "the nets are linear, but more than one strength moves")
     return Way(FOLD, "the nets are linear: they become part of the projection")
 

@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hypernet.engine.chain import Chain
-from hypernet.engine.tensors import Samples
-from hypernet.engine.weights import Placed
+from hypernet.engine.tensors import TensorStates
+from hypernet.engine.weights import DeviceWeights
 from hypernet.network import Linear
 
 
@@ -28,7 +28,7 @@ class Folded:
         return F.linear(x, self.weight, self.bias)
 
 
-def fold(weight: Tensor, bias: Tensor | None, chain: Chain, placed: Placed) -> Folded:
+def fold(weight: Tensor, bias: Tensor | None, chain: Chain, weights: DeviceWeights) -> Folded:
     """The projection after the chain: computed in float32, kept in the projection's type.
 
     The last net of the chain touches the projection first: W(I + s2 A2)(I + s1 A1).
@@ -36,8 +36,8 @@ def fold(weight: Tensor, bias: Tensor | None, chain: Chain, placed: Placed) -> F
     w = weight.detach().float()
     b = None if bias is None else bias.detach().float()
     for link in reversed(chain):
-        (net,) = placed.get(link.net, weight.device, torch.float32).layers
-        assert isinstance(net, Linear), "linear nets are placed as one layer"
+        (net,) = weights.get(link.net, weight.device, torch.float32).layers
+        assert isinstance(net, Linear), "linear nets come as one layer"
         if net.bias is not None:
             shift = w @ net.bias * link.strength
             b = shift if b is None else b + shift
@@ -68,33 +68,33 @@ class Line:
 class FoldedSite:
     """One projection with the nets it was last asked for; valid while the host's weight is as it was."""
 
-    def __init__(self, weight: Tensor, bias: Tensor | None, placed: Placed) -> None:
-        self._weight, self._bias, self._placed = weight, bias, placed
-        self._seen = Samples((weight, bias))
+    def __init__(self, weight: Tensor, bias: Tensor | None, weights: DeviceWeights) -> None:
+        self._weight, self._bias, self._weights = weight, bias, weights
+        self._seen = TensorStates((weight, bias))
         self._folded: tuple[Chain, Folded] | None = None
         self._line: tuple[Chain, Line] | None = None
 
     def holds(self, weight: Tensor, bias: Tensor | None) -> bool:
-        return self._seen.still((weight, bias))
+        return self._seen.matches((weight, bias))
 
     def at(self, chain: Chain) -> Folded:
-        """The projection after the chain. At most one link fades; its strength moves along a line without refolding."""
-        fading = next((link for link in chain if link.fades), None)
-        if fading is not None:
-            return self._along(chain).at(fading.strength)
+        """The projection after the chain. At most one link varies, along a line, without refolding."""
+        varying = next((link for link in chain if link.varies), None)
+        if varying is not None:
+            return self._along(chain).at(varying.strength)
         if self._folded is None or self._folded[0] != chain:
             self._folded = None  # frees the old copy first
             self._folded = (chain, self._fold(chain))
         return self._folded[1]
 
     def _along(self, chain: Chain) -> Line:
-        full = tuple(replace(link, strength=1.0) if link.fades else link for link in chain)
+        full = tuple(replace(link, strength=1.0) if link.varies else link for link in chain)
         if self._line is None or self._line[0] != full:
-            others = tuple(link for link in chain if not link.fades)
+            others = tuple(link for link in chain if not link.varies)
             self._line = (full, Line.between(self._fold(others), self._fold(full)))
         return self._line[1]
 
     def _fold(self, chain: Chain) -> Folded:
         if not chain:
             return Folded(self._weight, self._bias)
-        return fold(self._weight, self._bias, chain, self._placed)
+        return fold(self._weight, self._bias, chain, self._weights)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hypernet.engine.tensors import Sample, Samples
+from hypernet.engine.tensors import TensorState, TensorStates
 
 _KEPT_CONTEXTS = 4
 """Prompt editing, AND and split guidance alternate between a few."""
@@ -20,8 +20,8 @@ _KEPT_CONTEXTS = 4
 
 @dataclass(frozen=True)
 class _Made:
-    result: Sample
-    sources: Samples
+    result: TensorState
+    sources: TensorStates
 
 
 class Context:
@@ -36,8 +36,8 @@ class Context:
         """What `make` gave for this key, as long as neither it nor the weights it came from have changed."""
         self._used.add(key)
         made = self._made.get(key)
-        if made is None or not made.result.unchanged or not made.sources.still(sources):
-            made = self._made[key] = _Made(Sample.of(make()), Samples(sources))
+        if made is None or not made.result.unchanged or not made.sources.matches(sources):
+            made = self._made[key] = _Made(TensorState.of(make()), TensorStates(sources))
         kept = made.result
         return kept.tensor if kept.version is not None else kept.tensor.clone()  # a caller may scale it in place
 
@@ -52,7 +52,7 @@ class Contexts:
 
     def __init__(self) -> None:
         self._known: list[Context] = []
-        self._seen: tuple[Sample, Context] | None = None
+        self._seen: tuple[TensorState, Context] | None = None
         self._visited: set[int] = set()
 
     def begin(self) -> None:
@@ -63,11 +63,11 @@ class Contexts:
 
     def find(self, x: Tensor) -> Context:
         """x: (batch, tokens, width)."""
-        if self._seen is not None and _still(self._seen[0], x):
+        if self._seen is not None and _is_current(self._seen[0], x):
             context = self._seen[1]
         else:
             context = self._equal(x) or self._remember(x)
-            self._seen = (Sample.of(x), context)
+            self._seen = (TensorState.of(x), context)
         if id(context) not in self._visited:
             self._visited.add(id(context))
             context.prune()
@@ -86,10 +86,10 @@ class Contexts:
         return context
 
 
-def _still(seen: Sample, x: Tensor) -> bool:
+def _is_current(seen: TensorState, x: Tensor) -> bool:
     """Whether x is what this UNet call saw last. An inference tensor can't tell whether it was written to: there the
     same object counts, since comparing its numbers would make the device wait at every layer."""
-    return seen.tensor is x if seen.version is None else seen.still(x)
+    return seen.tensor is x if seen.version is None else seen.matches(x)
 
 
 def _comparable(a: Tensor, b: Tensor) -> bool:

@@ -38,7 +38,9 @@ def kinds(unet, kind):
 
 def hooks(unet):
     modules = [m for n, m in unet.named_modules() if n == "" or n.endswith((".to_k", ".to_v"))]
-    return sum(len(m._forward_pre_hooks) + (type(m.__dict__.get("forward")).__name__ == "StandIn") for m in modules)
+    return sum(
+        len(m._forward_pre_hooks) + (type(m.__dict__.get("forward")).__name__ == "ForwardPatch") for m in modules
+    )
 
 
 def formula(unet, path, strength, active=lambda: True):
