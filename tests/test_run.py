@@ -26,6 +26,7 @@ def run() -> ModuleType:
 @pytest.fixture
 def fresh(run: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """run.py in a folder of its own, with a .venv that stands ready but empty."""
+    (tmp_path / "requirements").mkdir()
     for name in (*run.NEEDED_TO.values(), run.TORCH, "pyproject.toml"):
         (tmp_path / name).write_bytes((ROOT / name).read_bytes())
     (tmp_path / ".venv").mkdir()
@@ -58,6 +59,51 @@ def test_a_python_without_venv_is_told_the_package_to_install(run: ModuleType) -
         run.check_python((3, 11), False)
 
 
+def test_a_python_that_pytorch_is_not_built_for_is_told_which_one_to_take(run: ModuleType) -> None:
+    with pytest.raises(run.SetupError, match=r"no PyTorch for Python 3\.15 yet.* from 3\.10 to 3\.14"):
+        run.check_python((3, 15), True)
+
+
+@pytest.mark.parametrize(
+    ("system", "machine", "version", "lacking"),
+    [
+        ("macosx-10.9-x86_64", "x86_64", (13, 6), "Macs with an Intel processor"),
+        ("macosx-11.0-arm64", "arm64", (13, 6), "macOS before 14"),
+        ("win-arm64", "ARM64", (), "Windows on ARM"),
+        ("win32", "AMD64", (), "32-bit Python"),
+        ("linux-armv7l", "armv7l", (2, 31), "armv7l"),
+        ("linux-x86_64", "x86_64", (), "a Linux without glibc"),
+        ("linux-x86_64", "x86_64", (2, 17), "a Linux without glibc"),
+    ],
+)
+def test_a_system_that_pytorch_is_not_built_for_is_named_before_anything_is_installed(
+    run: ModuleType, system: str, machine: str, version: tuple[int, ...], lacking: str
+) -> None:
+    with pytest.raises(run.SetupError, match=rf"not built for {lacking}(.|\n)*from 2\.0 on"):
+        run.check_system(system, machine, version)
+
+
+@pytest.mark.parametrize(
+    ("system", "machine", "version"),
+    [
+        ("macosx-11.0-arm64", "arm64", (15, 1)),
+        ("macosx-10.9-universal2", "arm64", (10, 16)),  # what newer ones call themselves to a Python built for old ones
+        ("win-amd64", "AMD64", ()),
+        ("linux-x86_64", "x86_64", (2, 28)),
+        ("linux-aarch64", "aarch64", (2, 39)),
+    ],
+)
+def test_a_system_that_pytorch_is_built_for_passes(
+    run: ModuleType, system: str, machine: str, version: tuple[int, ...]
+) -> None:
+    run.check_system(system, machine, version)
+
+
+def test_no_requirements_lie_where_an_extension_installer_looks_for_them() -> None:
+    """It would pin its host's packages to ours."""
+    assert not list(ROOT.glob("requirements*.txt"))
+
+
 def test_the_first_call_installs_and_the_second_does_not(fresh: ModuleType, calls: list[list[str]]) -> None:
     fresh.set_up("run")
     assert [command[3] for command in calls] == ["install"] * 3
@@ -78,7 +124,7 @@ def test_what_a_run_needs_is_not_enough_to_test(fresh: ModuleType, calls: list[l
 
 def test_a_changed_pin_is_installed(fresh: ModuleType, calls: list[list[str]]) -> None:
     fresh.set_up("run")
-    with (fresh.ROOT / "requirements.txt").open("a") as file:
+    with (fresh.ROOT / "requirements" / "run.txt").open("a") as file:
         file.write("another==1.0\n")
     assert not fresh.is_set_up("run")
 
@@ -118,9 +164,9 @@ def test_run_py_needs_only_the_standard_library() -> None:
     assert subprocess.run(command, capture_output=True).returncode == 0
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
+@pytest.mark.parametrize("name", ["run.txt", "test.txt"])
 def test_every_requirement_is_pinned_and_has_hashes(name: str) -> None:
-    text = re.sub(r"^ *#.*\n", "", (ROOT / name).read_text(), flags=re.MULTILINE)
+    text = re.sub(r"^ *#.*\n", "", (ROOT / "requirements" / name).read_text(), flags=re.MULTILINE)
     packages = text.replace("\\\n", "").splitlines()
     assert packages
     for package in packages:
@@ -128,5 +174,5 @@ def test_every_requirement_is_pinned_and_has_hashes(name: str) -> None:
 
 
 def test_pytorch_is_not_among_the_hashed() -> None:
-    for name in ("requirements.txt", "requirements-dev.txt"):
-        assert "\ntorch==" not in (ROOT / name).read_text()
+    for name in ("run.txt", "test.txt"):
+        assert "\ntorch==" not in (ROOT / "requirements" / name).read_text()

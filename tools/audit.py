@@ -16,7 +16,9 @@ import urllib.request
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-FILES = ("requirements.txt", "requirements-dev.txt", "requirements-torch.txt")
+FILES = tuple((ROOT / "requirements").glob("*.txt"))
+"""The files that pin versions."""
+
 DATABASE = os.environ.get("HYPERNET_ADVISORIES", "https://api.osv.dev/v1/querybatch")
 
 ACCEPTED: dict[str, str] = {}
@@ -25,7 +27,7 @@ ACCEPTED: dict[str, str] = {}
 
 def pinned() -> list[tuple[str, str]]:
     """Name and version of each requirement."""
-    lines = "\n".join((ROOT / file).read_text(encoding="utf-8") for file in FILES)
+    lines = "\n".join(file.read_text(encoding="utf-8") for file in FILES)
     return sorted(set(re.findall(r"^([A-Za-z0-9._-]+)==([^\s;]+)", lines, flags=re.MULTILINE)))
 
 
