@@ -43,6 +43,18 @@ def write_bytes(path: str | Path, content: bytes) -> None:
         stream.write(content)
 
 
+def move_new(source: Path, target: Path) -> None:
+    """Gives a finished file its name, in the same folder. Raises FileExistsError if another has it; OSError."""
+    with target.open("xb"):  # reserves the name: a plain rename would replace what came in between
+        pass
+    try:
+        source.replace(target)
+    except BaseException:
+        target.unlink(missing_ok=True)
+        raise
+    _sync_folder(target.parent)
+
+
 def _tidy(folder: Path) -> None:
     with suppress(OSError):
         for file in folder.glob(".hypernet-*.tmp"):

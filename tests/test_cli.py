@@ -61,7 +61,7 @@ def test_help_does_not_wait_for_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-@pytest.mark.parametrize("command", ["generate", "demo", "list", "info", "convert", "bench"])
+@pytest.mark.parametrize("command", ["generate", "demo", "list", "info", "convert", "bench", "search", "get", "lookup"])
 def test_every_command_explains_itself_with_an_example(command: str, run: Run) -> None:
     code, out, _ = run(command, "--help")
     assert code == 0

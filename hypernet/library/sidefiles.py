@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from hypernet import atomic
@@ -75,18 +75,71 @@ def user_metadata(path: Path, exists: Exists = Path.is_file) -> UserMetadata:
 
 def write_user_metadata(path: Path, metadata: UserMetadata, exists: Exists = Path.is_file) -> None:
     """Writes NAME.json. Keys of other programs in it stay. Raises HypernetError if it holds what we can't read."""
-    file = _beside(path, ".json")
-    if file.is_symlink() and not exists(file):
-        raise HypernetError(f"{file.name} is a link to elsewhere: nothing is written there.")
-    stored = _read_json(file) if file.exists() else {}
+    stored = _own_json(path, exists)
     ours = {_key(field.name): getattr(metadata, field.name) for field in fields(metadata)}
     ours["preferred weight"] = _weight(metadata.preferred_weight) or 0.0
     stored.update({key: value for key, value in ours.items() if value or key in stored})
-    text = json.dumps(stored, indent=4, ensure_ascii=False)
+    _write_own_json(path, stored)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a file was downloaded."""
+
+    url: str = ""
+    """A page for people; never with a key in it."""
+    model: int | None = None
+    version: int | None = None
+    sha256: str = ""
+    """Of what was downloaded, 64 hex digits: a file that was converted since has another."""
+
+
+@dataclass(frozen=True)
+class Recommended:
+    """What a file's maker recommends and where it is from: NAME.json's key `hypernet`."""
+
+    range: tuple[float, float] | None = None
+    """The strengths between which it works well, the lower first."""
+    sampler: str = ""
+    """By A1111's name."""
+    steps: int | None = None
+    cfg: float | None = None
+    tags: tuple[str, ...] = ()
+    source: Source = Source()
+
+
+def recommended(path: Path, exists: Exists = Path.is_file) -> Recommended:
+    """What NAME.json's `hypernet` says; what is missing, broken or of another kind says nothing."""
+    file = _beside(path, ".json")
+    if not exists(file):
+        return Recommended()
     try:
-        atomic.write_bytes(file, text.encode("utf-8", "backslashreplace"))  # a lone surrogate becomes JSON's \udXXX
-    except OSError as error:
-        raise HypernetError(f"{file.name} can't be written beside its hypernetwork: {error.strerror}.") from error
+        stored = _read_json(file).get(_OURS)
+    except _BrokenJSON as error:
+        _log.warning("%s", error)
+        return Recommended()
+    if not isinstance(stored, dict):
+        return Recommended()
+    source = stored.get("source")
+    return Recommended(
+        range=_range(stored.get("range")),
+        sampler=_text(stored.get("sampler")),
+        steps=_whole(stored.get("steps")) or None,
+        cfg=_weight(stored.get("cfg")),
+        tags=tuple(_texts(stored.get("tags"))),
+        source=_source(source) if isinstance(source, dict) else Source(),
+    )
+
+
+def write_recommended(path: Path, said: Recommended, exists: Exists = Path.is_file) -> None:
+    """Writes NAME.json's `hypernet`; all else in the file stays. Raises HypernetError as `write_user_metadata`."""
+    stored = _own_json(path, exists)
+    kept = stored.get(_OURS)
+    source = {name: value for name, value in asdict(said.source).items() if value}
+    ours = {**asdict(said), "range": list(said.range or ()), "tags": list(said.tags), "source": source}
+    told = {**kept, **ours} if isinstance(kept, dict) else ours
+    stored[_OURS] = {key: value for key, value in told.items() if key not in ours or value}
+    _write_own_json(path, stored)
 
 
 @dataclass(frozen=True)
@@ -125,11 +178,58 @@ def civitai_info(path: Path, exists: Exists = Path.is_file) -> CivitaiInfo | Non
     )
 
 
+def write_civitai_info(path: Path, said: Mapping[str, object], exists: Exists = Path.is_file) -> None:
+    """Writes NAME.civitai.info: a version as the site's API gives it, or nothing for "not on Civitai".
+
+    Raises HypernetError.
+    """
+    file = _beside(path, ".civitai.info")
+    _refuse_link(file, exists)
+    _write(file, _json_bytes(said) if said else b"")
+
+
+def write_preview(path: Path, picture: bytes, suffix: str, exists: Exists = Path.is_file) -> Path:
+    """Writes NAME.preview.SUFFIX, which must not be there. suffix: one of PREVIEW_SUFFIXES. Raises HypernetError."""
+    file = _beside(path, ".preview" + suffix)
+    _refuse_link(file, exists)
+    _write(file, picture)
+    return file
+
+
+_OURS = "hypernet"
 _TEXT_KEYS = tuple(field.name for field in fields(UserMetadata) if field.default == "")
 
 
 class _BrokenJSON(HypernetError):
     """A side file that holds no JSON object."""
+
+
+def _own_json(path: Path, exists: Exists) -> dict[str, object]:
+    """What NAME.json holds, to be changed and written back. Raises HypernetError."""
+    file = _beside(path, ".json")
+    _refuse_link(file, exists)
+    return _read_json(file) if file.exists() else {}
+
+
+def _write_own_json(path: Path, stored: Mapping[str, object]) -> None:
+    _write(_beside(path, ".json"), _json_bytes(stored))
+
+
+def _refuse_link(file: Path, exists: Exists) -> None:
+    if file.is_symlink() and not exists(file):
+        raise HypernetError(f"{file.name} is a link to elsewhere: nothing is written there.")
+
+
+def _json_bytes(stored: Mapping[str, object]) -> bytes:
+    """A lone surrogate becomes JSON's \\udXXX."""
+    return json.dumps(stored, indent=4, ensure_ascii=False).encode("utf-8", "backslashreplace")
+
+
+def _write(file: Path, content: bytes) -> None:
+    try:
+        atomic.write_bytes(file, content)
+    except OSError as error:
+        raise HypernetError(f"{file.name} can't be written beside its hypernetwork: {error.strerror}.") from error
 
 
 def _read_json(file: Path) -> dict[str, object]:
@@ -159,6 +259,21 @@ def _weight(value: object) -> float | None:
     except (ValueError, OverflowError):
         return None
     return weight if weight and math.isfinite(weight) else None
+
+
+def _range(value: object) -> tuple[float, float] | None:
+    if not isinstance(value, list) or len(value) != 2 or not all(isinstance(end, (int, float)) for end in value):
+        return None
+    try:
+        low, high = sorted(map(float, value))
+    except OverflowError:
+        return None
+    return (low, high) if math.isfinite(low) and math.isfinite(high) else None
+
+
+def _source(stored: Mapping[str, object]) -> Source:
+    version, model = _whole(stored.get("version")), _whole(stored.get("model"))
+    return Source(_text(stored.get("url")), model, version, _text(stored.get("sha256")))
 
 
 def _whole(value: object) -> int | None:
