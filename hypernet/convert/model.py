@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,9 +64,10 @@ class UNet:
         key = self.prefix + name
         return self.file_of(key).read(key).float()
 
-    def blocks(self) -> Mapping[str, Site]:
-        """One site of each attention layer, by the layer's path."""
-        return {site.attention: site for site in self.sites}
+    @property
+    def text_width(self) -> int:
+        """Channels of the text context."""
+        return next((site.width for site in self.sites if site.cross), 0)
 
 
 def find_unets(path: Path) -> tuple[UNet, ...]:
@@ -117,34 +118,46 @@ class Change:
         return unet.read(f"{self.out}.weight") @ (unet.read(self.weight) @ self.affine.shift)
 
 
-def changes(unet: UNet, uses: Sequence[Use]) -> tuple[Change, ...]:
-    """What linear networks do to a UNet, at each site that changes.
+Links = tuple[tuple[Net, float], ...]
+"""The nets of one site with their strengths, in the order of the prompt."""
 
-    Raises HypernetError for networks of another base model, for strengths that are not one number over a whole run, and
-    for nets that are not linear.
+
+def chains(unet: UNet, uses: Sequence[Use]) -> Mapping[Site, Links]:
+    """The nets at each site that changes.
+
+    Raises HypernetError for networks of another base model and strengths that are not one number over a whole run.
     """
     for use in uses:
         refuse_moving(use)
+    plan = make_plan(uses, unet.sites)
+    if plan.notes:
+        raise HypernetError(plan.notes[0].removesuffix(" It was left out."))
+    found = {
+        site: tuple(
+            (each.net, strength) for each in applications if (strength := each.factor * each.course.at(Moment()))
+        )
+        for site, applications in plan.sites.items()
+    }
+    return {site: links for site, links in found.items() if links}
+
+
+def changes(unet: UNet, uses: Sequence[Use]) -> tuple[Change, ...]:
+    """What linear networks do to a UNet, at each site that changes. Raises HypernetError as `chains` does, and for nets
+    that are not linear."""
+    for use in uses:
         if not use.network.linear:
             raise HypernetError(
                 f"{use.tag.name}: it has an activation or a layer norm, which no projection's weight can hold. "
                 "Only linear networks can be baked exactly."
             )
-    plan = make_plan(uses, unet.sites)
-    if plan.notes:
-        raise HypernetError(plan.notes[0].removesuffix(" It was left out."))
-    known: dict[tuple[tuple[Net, float], ...], Affine] = {}
+    maps: dict[Links, Affine] = {}
 
-    def found() -> Iterator[Change]:
-        for site, applications in plan.sites.items():
-            links = tuple((each.net, each.factor * each.course.at(Moment())) for each in applications)
-            links = tuple((net, strength) for net, strength in links if strength)
-            if links and links not in known:
-                known[links] = chain((Affine.of(net, strength) for net, strength in links), site.width)
-            if links:
-                yield Change(site, known[links])
+    def affine(links: Links, width: int) -> Affine:
+        if links not in maps:
+            maps[links] = chain((Affine.of(net, strength) for net, strength in links), width)
+        return maps[links]
 
-    return tuple(found())
+    return tuple(Change(site, affine(links, site.width)) for site, links in chains(unet, uses).items())
 
 
 def refuse_moving(use: Use) -> None:
