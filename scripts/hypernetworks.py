@@ -6,15 +6,15 @@ from typing import Any
 
 from modules import script_callbacks, scripts
 
-from hypernet.webui.session import the_session
-from hypernet.webui.wiring import connect
+from hypernet.webui.dialects import find_host
+from hypernet.webui.wiring import connect, the_session
 
-session = the_session()
+session = the_session(find_host)
 connect(session, script_callbacks)
 
 
 class Hypernetworks(scripts.Script):
-    """Tells the session where each request stands; it has no controls."""
+    """Says to the session where each request stands; it has no controls."""
 
     def title(self) -> str:
         return "Hypernetworks"
@@ -28,8 +28,14 @@ class Hypernetworks(scripts.Script):
     def process(self, p: Any, *args: Any) -> None:
         session.begin(p)
 
+    def before_process_batch(self, p: Any, *args: Any, **kwargs: Any) -> None:
+        session.begin_batch(p)
+
     def process_before_every_sampling(self, p: Any, *args: Any, **kwargs: Any) -> None:
         session.before_sampling(p)
+
+    def postprocess_batch(self, p: Any, *args: Any, **kwargs: Any) -> None:
+        session.end_batch(p)
 
     def postprocess(self, p: Any, processed: Any, *args: Any) -> None:
         session.end(p, processed)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,15 +17,11 @@ DIGEST = st.text("0123456789abcdef", min_size=64, max_size=64)
 NAME = st.text(st.characters(blacklist_characters=':<>"', blacklist_categories=["Cc", "Cs"]), min_size=1).map(str.strip)
 
 
-def made(**params: Any) -> Any:
-    return SimpleNamespace(extra_generation_params=params)
-
-
 @given(st.dictionaries(NAME.filter(bool), DIGEST, min_size=1))
 def test_what_is_written_is_read(hashes: dict[str, str]) -> None:
-    p = made()
-    infotext.remember(p, hashes, keep=False)
-    read = infotext.read(p.extra_generation_params[infotext.KEY])
+    params: dict[str, Any] = {}
+    infotext.remember(params, hashes, keep=False)
+    read = infotext.read(params[infotext.KEY])
     assert set(read.values()) == {digest[:10] for digest in hashes.values()}
 
 
@@ -35,14 +30,14 @@ def test_names_with_commas_are_read() -> None:
 
 
 def test_the_hires_pass_adds_to_the_first_and_a_new_picture_begins_anew() -> None:
-    p = made()
-    infotext.remember(p, {"ink": "0" * 64}, keep=False)
-    infotext.remember(p, {"wash": "1" * 64}, keep=True)
-    assert p.extra_generation_params[infotext.KEY] == "ink: 0000000000, wash: 1111111111"
-    infotext.remember(p, {"wash": "1" * 64}, keep=False)
-    assert p.extra_generation_params[infotext.KEY] == "wash: 1111111111"
-    infotext.remember(p, {}, keep=False)
-    assert p.extra_generation_params == {}
+    params: dict[str, Any] = {}
+    infotext.remember(params, {"ink": "0" * 64}, keep=False)
+    infotext.remember(params, {"wash": "1" * 64}, keep=True)
+    assert params[infotext.KEY] == "ink: 0000000000, wash: 1111111111"
+    infotext.remember(params, {"wash": "1" * 64}, keep=False)
+    assert params[infotext.KEY] == "wash: 1111111111"
+    infotext.remember(params, {}, keep=False)
+    assert params == {}
 
 
 @pytest.fixture

@@ -15,7 +15,19 @@ import pytest
 from hypernet.library import Library
 from hypernet.tags import parse
 from hypernet.webui import api, infotext
+from hypernet.webui.catalogue import Catalogue
 from hypernet.webui.dialects.a1111 import A1111
+
+
+def catalogue_of(folder: Path) -> Catalogue:
+    places: Any = SimpleNamespace(
+        model_dirs=lambda: (folder,),
+        cache_dir=lambda: None,
+        may_hash=lambda: True,
+        option=lambda key, default: default,
+        publish=lambda files: None,
+    )
+    return Catalogue(places)
 
 
 def test_a_pasted_picture_brings_no_markup_into_a_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -24,7 +36,7 @@ def test_a_pasted_picture_brings_no_markup_into_a_message(tmp_path: Path, monkey
     monkeypatch.setitem(sys.modules, "gradio", SimpleNamespace(Warning=shown.append))
     host: Any = None
     params = {"Prompt": "a cat <hypernet:<img src=x onerror=alert(1)>:1>", infotext.KEY: "<b>: 0123456789"}
-    infotext.pasted(params, Library([tmp_path]), lambda text: A1111.tell(host, text))
+    infotext.pasted(params, Library([tmp_path]), lambda text: A1111.warn(host, text))
     (message,) = shown
     assert "img src=x" in message
     assert not set("<>") & set(message)
@@ -34,8 +46,8 @@ def test_a_pasted_picture_brings_no_markup_into_a_message(tmp_path: Path, monkey
 def test_a_name_that_is_no_text_does_not_break_the_list_of_all(tmp_path: Path) -> None:
     Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.pt")).write_bytes(b"")
     (tmp_path / "ink.pt").write_bytes(b"")
-    session: Any = SimpleNamespace(library=Library([tmp_path]))
-    listed = json.dumps(api.listing(session), ensure_ascii=False, allow_nan=False).encode()
+    catalogue = catalogue_of(tmp_path)
+    listed = json.dumps(api.listing(catalogue), ensure_ascii=False, allow_nan=False).encode()
     assert {each["name"] for each in json.loads(listed)} == {"ink", "_"}
 
 
@@ -45,10 +57,9 @@ def test_half_a_letter_in_a_side_file_breaks_nothing(tmp_path: Path) -> None:
         (tmp_path / f"ink{ending}").write_text(
             '{"notes": "\\ud800 x", "name": "\\udfff", "model": {"name": "\\ud800"}}'
         )
-    library = Library([tmp_path])
-    session: Any = SimpleNamespace(library=library, sha256=library.sha256)
-    (entry,) = library.entries()
-    told = json.dumps(api.details(session, entry), ensure_ascii=False, allow_nan=False).encode()
+    catalogue = catalogue_of(tmp_path)
+    (entry,) = catalogue.entries()
+    told = json.dumps(api.details(catalogue, entry), ensure_ascii=False, allow_nan=False).encode()
     assert json.loads(told)["notes"] == "? x"
 
 

@@ -6,7 +6,7 @@ import ast
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -62,6 +62,50 @@ def imports(file: Path) -> Iterator[str]:
             yield from (alias.name.partition(".")[0] for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             yield node.module.partition(".")[0]
+
+
+FLOORS = (
+    *("errors", "atomic", "schedule", "blocks", "tags", "sites", "network", "plan"),
+    *("files", "library", "engine", "applied", "pipeline", "hosts"),
+    *("train", "convert", "civitai", "webui", "app", "__init__", "cli", "__main__"),
+)
+"""The rooms from the ground up, as docs/architecture.md draws them: each may know those before it only."""
+
+WEBUI = (
+    *("settings", "facts", "catalogue", "host", "infotext", "dialects"),
+    *("request", "session", "axes", "api", "wiring"),
+)
+"""The same inside the WebUI's wing."""
+
+
+def upward(folder: Path, package: str, floors: Sequence[str]) -> Iterator[str]:
+    """Imports of a higher room, in functions and under TYPE_CHECKING included. package: the folder's dotted name."""
+    for file in folder.rglob("*.py"):
+        place = file.relative_to(folder).with_suffix("").parts
+        for name in imported(file, f"{package}.{'.'.join(place)}".split(".")):
+            if f"{name}.".startswith(f"{package}.") and name != f"{package}.__version__":
+                known = name.removeprefix(package).lstrip(".").partition(".")[0]
+                known = known if known in floors else "__init__"
+                if floors.index(known) > floors.index(place[0]):
+                    yield f"{file.relative_to(folder)} imports {name}"
+
+
+def imported(file: Path, module: Sequence[str]) -> Iterator[str]:
+    """Dotted names of everything that a file imports. module: the file's own dotted name."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            start = [*module[: -node.level], *filter(None, [node.module])] if node.level else [node.module or ""]
+            yield from (".".join([*start, alias.name]) for alias in node.names)
+
+
+def test_no_room_knows_a_higher_one() -> None:
+    assert not list(upward(PACKAGE, "hypernet", FLOORS))
+
+
+def test_no_file_of_the_webui_wing_knows_a_higher_one() -> None:
+    assert not list(upward(PACKAGE / "webui", "hypernet.webui", ("__init__", *WEBUI)))
 
 
 def importers(of: str) -> set[str]:

@@ -21,9 +21,9 @@ class AxisOption:
 @pytest.fixture
 def axes() -> dict[str, AxisOption]:
     module = SimpleNamespace(AxisOption=AxisOption, axis_options=[AxisOption("Seed", int, None)])
-    session: Any = SimpleNamespace(library=SimpleNamespace(names=lambda: ("ink", "wash")))
-    add_axes([module], session)
-    add_axes([module], session)  # a second time adds nothing
+    catalogue: Any = SimpleNamespace(names=lambda: ("ink", "wash"))
+    add_axes([module], catalogue)
+    add_axes([module], catalogue)  # a second time adds nothing
     assert len({option.label for option in module.axis_options}) == len(module.axis_options)
     return {option.label.removeprefix(PREFIX): option for option in module.axis_options}
 

@@ -18,13 +18,14 @@ from typing import Any
 import torch
 from torch import nn
 
+from hypernet.applied import Applied
 from hypernet.engine import Engine
 from hypernet.errors import HypernetError
 from hypernet.library import Library
 from hypernet.pipeline.checkpoint import load_pipeline
 from hypernet.pipeline.clock import PipelineClock
-from hypernet.plan import Use, make_plan, open_tags
-from hypernet.sites import find_sites, fused
+from hypernet.plan import Use
+from hypernet.sites import fused
 from hypernet.tags import Tag, parse
 
 __all__ = ["Hypernetworks", "load_pipeline"]
@@ -73,35 +74,26 @@ class Hypernetworks:
 
     @contextmanager
     def _attached(self, tags: Sequence[Tag], notes: list[str]) -> Iterator[None]:
-        """The plan of the tags on the pipeline's UNet. Adds to `notes` what did not work, also during the run."""
-        uses, problems = open_tags(tags, self.library.open)
-        notes.extend(problems)
+        """The tags on the pipeline's UNet. Adds to `notes` what did not work, also during the run."""
+        clock = PipelineClock(self.pipe)
+        applied = Applied(tags, self.library.open, self._engine, clock)
+        notes.extend(applied.notes)
         unet = getattr(self.pipe, "unet", None)
-        if not isinstance(unet, nn.Module) or not uses:
-            if uses:
+        if not isinstance(unet, nn.Module) or not applied.uses:
+            if applied.uses:
                 notes.append("This pipeline has no UNet: hypernetworks have no effect on it.")
             yield
             return
         with _uncompiled(unet, notes) as unet:
-            clock = self._attach(unet, uses, notes)
+            _refuse_fused(unet)
+            applied.attach(unet)
+            self.applied = applied.acting
             try:
                 yield
             finally:
-                notes.extend(self._engine.failures)
-                notes.extend(clock.complaints(use.tag for use in uses))
-                self._engine.detach()
-
-    def _attach(self, unet: nn.Module, uses: Sequence[Use], notes: list[str]) -> PipelineClock:
-        if fused(unet):
-            raise HypernetError(
-                "Hypernetworks can't act on fused projections: call pipe.unfuse_qkv_projections() first, "
-                "or leave the hypernetwork tags out."
-            )
-        plan, clock = make_plan(uses, find_sites(unet)), PipelineClock(self.pipe)
-        notes.extend(plan.notes)
-        self.applied = plan.applied
-        self._engine.attach(unet, plan, clock)
-        return clock
+                applied.detach()
+                notes.extend(applied.notes)
+                notes.extend(clock.complaints(use.tag for use in applied.uses))
 
     def to(self, *args: Any, **kwargs: Any) -> Hypernetworks:
         """The pipeline's `to`, on the pipeline itself."""
@@ -150,6 +142,14 @@ def _take_from(arguments: dict[str, Any], name: str, notes: list[str]) -> tuple[
             "The prompts of one call must ask for the same hypernetworks: call the pipeline once for each set of tags."
         )
     return next(iter(asked), ())
+
+
+def _refuse_fused(unet: nn.Module) -> None:
+    if fused(unet):
+        raise HypernetError(
+            "Hypernetworks can't act on fused projections: call pipe.unfuse_qkv_projections() first, "
+            "or leave the hypernetwork tags out."
+        )
 
 
 @contextmanager

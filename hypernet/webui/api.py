@@ -3,36 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hypernet.library import Entry
 from hypernet.webui import facts
-
-if TYPE_CHECKING:
-    from hypernet.webui.session import Session
+from hypernet.webui.catalogue import Catalogue
 
 ROOT = "/hypernet/v1"
+"""Where our routes begin."""
 
 
-def add_routes(app: Any, session: Session, options: Mapping[str, Any]) -> None:
+def add_routes(app: Any, catalogue: Catalogue, options: Mapping[str, Any]) -> None:
     """app: FastAPI; options: further arguments for each route, such as its guards."""
     from fastapi import HTTPException
 
     def networks() -> list[dict[str, Any]]:
-        return listing(session)
+        return listing(catalogue)
 
     def network(name: str) -> dict[str, Any]:
-        entry = session.library.find(name)
+        entry = catalogue.find(name)
         if entry is None:
             raise HTTPException(status_code=404, detail=f"There is no hypernetwork “{name}”.")
-        return details(session, entry)
+        return details(catalogue, entry)
 
     def refresh() -> list[dict[str, Any]]:
-        session.refresh()
-        return listing(session)
+        catalogue.refresh()
+        return listing(catalogue)
 
     def names() -> list[dict[str, str]]:
-        return [{"name": entry.name, "path": entry.shown_path} for entry in session.library.entries()]
+        return [{"name": entry.name, "path": entry.shown_path} for entry in catalogue.entries()]
 
     there = {getattr(route, "path", None) for route in app.routes}
     for method, path, function in (
@@ -45,18 +44,18 @@ def add_routes(app: Any, session: Session, options: Mapping[str, Any]) -> None:
             app.add_api_route(path, function, methods=[method], **options)
 
 
-def listing(session: Session) -> list[dict[str, Any]]:
+def listing(catalogue: Catalogue) -> list[dict[str, Any]]:
     """Every network; its hash where it is known."""
-    library = session.library
+    library = catalogue.library
     return [_brief(entry, library.sha256_if_known(entry)) for entry in library.entries()]
 
 
-def details(session: Session, entry: Entry) -> dict[str, Any]:
+def details(catalogue: Catalogue, entry: Entry) -> dict[str, Any]:
     """One network, its hash computed if need be, with what lies beside its file."""
-    library = session.library
+    library = catalogue.library
     user, civitai = library.user_metadata(entry), library.civitai_info(entry)
     return {
-        **_brief(entry, session.sha256(entry)),
+        **_brief(entry, catalogue.sha256(entry)),
         "description": user.description or library.description(entry),
         "notes": user.notes,
         "activation text": user.activation_text,

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from hypernet.webui.session import Session
+from hypernet.webui.catalogue import Catalogue
 
 PREFIX = "[Hypernet] "
 
@@ -19,18 +18,18 @@ _WITHOUT = "_hypernet_without"
 Items = list[str]
 
 
-def add_axes(modules: Sequence[Any], session: Session) -> None:
+def add_axes(modules: Sequence[Any], catalogue: Catalogue) -> None:
     """modules: the host's, each with its `axis_options` and `AxisOption`. Axes that are there stay."""
     for module in modules:
         there = {option.label for option in module.axis_options}
-        for option in _options(module.AxisOption, session):
+        for option in _options(module.AxisOption, catalogue):
             if option.label not in there:
                 module.axis_options.append(option)
 
 
-def _options(make: Any, session: Session) -> list[Any]:
+def _options(make: Any, catalogue: Catalogue) -> list[Any]:
     def names() -> list[str]:
-        return ["None", *session.library.names()]
+        return ["None", *catalogue.names()]
 
     network = make(PREFIX + "Network", str, _network, choices=names)
     settings = {

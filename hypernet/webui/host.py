@@ -1,19 +1,19 @@
 """What a WebUI must offer for hypernetworks to live in it. One small file per dialect implements this.
 
-Only hosts/ knows `modules.*`; what a host has is found by looking for it, never by its version.
+Only `dialects/` knows `modules.*`; what a host has is found by looking for it, never by its version.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+
+from hypernet.webui.catalogue import Catalogue, Places
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from hypernet.schedule import Moment
-    from hypernet.webui.session import Session
 
 Processing = Any
 """A host's `p`: one request for pictures. Its class belongs to the host."""
@@ -24,13 +24,13 @@ class Handler(Protocol):
 
     name: str
 
-    def list_files(self) -> Mapping[str, str]:
-        """Lists the folders anew: name -> path."""
+    def activate(self, p: Processing, params_list: list[Any], *args: Any, **kwargs: Any) -> None:
+        """The tags that count from now on."""
         ...
 
-    def activate(self, p: Processing, params_list: list[Any], *args: Any, **kwargs: Any) -> None: ...
-
-    def deactivate(self, p: Processing, *args: Any, **kwargs: Any) -> None: ...
+    def deactivate(self, p: Processing, *args: Any, **kwargs: Any) -> None:
+        """The tags activated last count no more."""
+        ...
 
     def before_sampling(self, p: Processing) -> None:
         """A pass is about to be sampled, maybe with another UNet."""
@@ -40,7 +40,9 @@ class Handler(Protocol):
 class Native(Protocol):
     """A host's own hypernetworks, where they work."""
 
-    def activate(self, p: Processing, params_list: list[Any]) -> None: ...
+    def activate(self, p: Processing, params_list: list[Any]) -> None:
+        """Makes the host apply these tags by itself."""
+        ...
 
     def loaded(self) -> Sequence[str]:
         """Names of the networks that the host applies by itself at this moment."""
@@ -52,42 +54,22 @@ class Native(Protocol):
 
 
 class RunClock(Protocol):
-    """Tells, UNet call by UNet call, where one sampling run stands (an engine's `Clock`)."""
+    """Knows, UNet call by UNet call, where one sampling run stands (an engine's `Clock`)."""
 
     def step(self, params: Any) -> None:
         """The sampler begins a step; params: what the host's callback gives. Hosts without one never call it."""
         ...
 
-    def __call__(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Moment: ...
+    def __call__(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Moment:
+        """args, kwargs: of the UNet's call."""
+        ...
 
 
-class Host(Protocol):
+class Host(Places, Protocol):
     """The program around us."""
 
     native: Native | None
     """None where the host has no hypernetworks of its own, or they do nothing."""
-
-    # Places and options
-
-    def model_dirs(self) -> Sequence[Path]:
-        """The folders for hypernetwork files, made if missing."""
-        ...
-
-    def cache_dir(self) -> Path | None:
-        """Where caches may be written."""
-        ...
-
-    def may_hash(self) -> bool:
-        """False where the user forbade hashing (`--no-hashing`)."""
-        ...
-
-    def option(self, key: str, default: Any) -> Any:
-        """A setting of the host, or of ours in it; the default where there is none of that name."""
-        ...
-
-    def outlast(self, p: Processing, keys: Sequence[str]) -> None:
-        """Makes sure that a request's overrides of these settings end with the request."""
-        ...
 
     # The model
 
@@ -99,45 +81,77 @@ class Host(Protocol):
         """The dense weight that `module` multiplies by right now, adapters settled; None where nobody can tell."""
         ...
 
-    def new_clock(self, p: Processing) -> RunClock: ...
+    def new_clock(self, p: Processing) -> RunClock:
+        """For one sampling run."""
+        ...
 
     def reserve_memory(self, p: Processing, nbytes: int) -> None:
         """Makes the host's memory management keep that much free on the UNet's device while p samples."""
         ...
 
-    # The picture
+    # The request
 
-    def is_run(self, p: Processing) -> bool:
+    def is_request(self, p: Processing) -> bool:
         """Whether p asks for pictures. Hosts also activate tags on bare objects, to warm up a model."""
         ...
 
-    def part_of_run(self, p: Processing) -> list[Any] | None:
+    def is_hires(self, p: Processing) -> bool:
+        """Whether p is in its hires pass."""
+        ...
+
+    def networks_disabled(self, p: Processing) -> bool:
+        """Whether p asks for a picture without extra networks."""
+        ...
+
+    def sampled_request(self, params: Any) -> Processing | None:
+        """The p that is sampled; params: what the host's denoiser callback gives. None where it doesn't say."""
+        ...
+
+    def inner_pass_tags(self, p: Processing) -> list[Any] | None:
         """The tags of a pass that has a p of its own inside another request; None where p is a request."""
         ...
 
-    def comment(self, p: Processing, text: str) -> None:
+    def add_to_prompts(self, p: Processing, tag: str) -> None:
+        """Writes a tag that a setting adds into the prompts that the picture will carry."""
+        ...
+
+    def parameters(self, p: Processing) -> dict[str, Any]:
+        """What is written below p's pictures, to be changed in place."""
+        ...
+
+    def restore_after(self, p: Processing, keys: Sequence[str]) -> None:
+        """Makes sure that a request's overrides of these settings end with the request."""
+        ...
+
+    def on_close(self, p: Processing, then: Callable[[], None]) -> None:
+        """Calls `then` when p is through, whether it ended well or not."""
+        ...
+
+    # Messages
+
+    def add_comment(self, p: Processing, text: str) -> None:
         """Shows a sentence under the picture."""
         ...
 
-    def tell(self, text: str) -> None:
-        """Shows a sentence to whoever is at the browser now."""
+    def add_late_comments(self, processed: Any, texts: Sequence[str]) -> None:
+        """Shows sentences under a result that is already made; those that it has are left out."""
         ...
 
-    def when_done(self, p: Processing, then: Callable[[], None]) -> None:
-        """Calls `then` when p is through, whether it ended well or not."""
+    def warn(self, text: str) -> None:
+        """Shows a sentence to whoever is at the browser now."""
         ...
 
     # The interface
 
-    def take_over(self, handler: Handler) -> None:
-        """Makes `handler` the one for `<hypernet:...>`, in place of the host's own."""
+    def install(self, handler: Handler, catalogue: Catalogue) -> None:
+        """Makes `handler` the one for `<hypernet:...>`, and the catalogue the list, in place of the host's own."""
         ...
 
-    def publish(self, files: Mapping[str, str]) -> None:
-        """Shows name -> path to other extensions and to the host's own API and lists."""
+    def uninstall(self) -> None:
+        """Gives back whatever was replaced in the host."""
         ...
 
-    def show_page(self, session: Session) -> None:
+    def show_page(self, catalogue: Catalogue) -> None:
         """Registers the Hypernetworks tab, in place of the host's own."""
         ...
 
@@ -155,8 +169,4 @@ class Host(Protocol):
 
     def route_options(self, app: Any) -> Mapping[str, Any] | None:
         """Arguments that guard a route of app (FastAPI) as the host's own; None where the host offers no API."""
-        ...
-
-    def release(self) -> None:
-        """Gives back whatever was replaced in the host."""
         ...

@@ -15,6 +15,10 @@ from typing import Any
 from hypernet.library import Entry, Library
 
 KEY = "Hypernet hashes"
+"""Name and the beginning of the sha256 of each network that acted."""
+
+NOTES = "Hypernet notes"
+"""What did not work, in sentences: comments below a picture don't reach its file, nor those who draw by API."""
 
 _SHORT = 10  # hex digits, as WebUIs show them
 _HASH = re.compile(r": ([0-9a-f]{8,64})(?:,|$)")
@@ -24,9 +28,8 @@ _PATIENCE = 5.0  # seconds to hash files for while somebody waits for a paste
 _MOST = 50  # different names that are looked for in one paste: a stranger may have written it
 
 
-def remember(p: Any, hashes: Mapping[str, str], keep: bool) -> None:
-    """Adds the hashes of what is used to p's parameters; keep: beside those of an earlier pass."""
-    params = p.extra_generation_params
+def remember(params: dict[str, Any], hashes: Mapping[str, str], keep: bool) -> None:
+    """Writes the hashes of what is used into a picture's parameters; keep: beside those of an earlier pass."""
     before = read(params.get(KEY)) if keep else {}
     pairs = before | {name: digest[:_SHORT] for name, digest in hashes.items()}
     if pairs:
@@ -35,8 +38,14 @@ def remember(p: Any, hashes: Mapping[str, str], keep: bool) -> None:
         params.pop(KEY, None)
 
 
-def forget(p: Any) -> None:
-    p.extra_generation_params.pop(KEY, None)
+def add_note(params: dict[str, Any], text: str) -> None:
+    """Writes a sentence about what did not work into a picture's parameters."""
+    params[NOTES] = f"{params[NOTES]} {text}" if params.get(NOTES) else text
+
+
+def forget_notes(params: dict[str, Any]) -> None:
+    """Takes the sentences of an earlier picture out of the parameters."""
+    params.pop(NOTES, None)
 
 
 def read(text: object) -> dict[str, str]:
@@ -51,10 +60,10 @@ def read(text: object) -> dict[str, str]:
     return found
 
 
-def pasted(params: dict[str, Any], library: Library, tell: Callable[[str], None]) -> None:
+def pasted(params: dict[str, Any], library: Library, warn: Callable[[str], None]) -> None:
     """Makes the tags in pasted parameters name the files that are here. params: changed in place.
 
-    tell: is given a sentence for each file that is missing or is another one than it was.
+    warn: is given a sentence for each file that is missing or is another one than it was.
     """
     _legacy(params, library)
     hashes, until = read(params.get(KEY)), time.monotonic() + _PATIENCE
@@ -63,7 +72,7 @@ def pasted(params: dict[str, Any], library: Library, tell: Callable[[str], None]
     def renamed(match: re.Match[str]) -> str:
         name = match[1]
         if name not in names and len(names) < _MOST:
-            names[name] = _name(name, hashes, library, tell, until)
+            names[name] = _name(name, hashes, library, warn, until)
         return f"<hypernet:{names.get(name, name)}"
 
     for key in _PROMPTS:
@@ -71,12 +80,12 @@ def pasted(params: dict[str, Any], library: Library, tell: Callable[[str], None]
             params[key] = _TAG.sub(renamed, params[key])
 
 
-def _name(name: str, hashes: Mapping[str, str], library: Library, tell: Callable[[str], None], until: float) -> str:
+def _name(name: str, hashes: Mapping[str, str], library: Library, warn: Callable[[str], None], until: float) -> str:
     """What the file that was called `name` is called here."""
     here, wanted = library.find(name), hashes.get(name)
     if wanted is None:
         if here is None:
-            tell(f"The hypernetwork “{name}” is not here, and the picture says nothing else about it.")
+            warn(f"The hypernetwork “{name}” is not here, and the picture says nothing else about it.")
         return name
     if here is not None and (library.sha256_if_known(here) or wanted).startswith(wanted):
         return name
@@ -84,9 +93,9 @@ def _name(name: str, hashes: Mapping[str, str], library: Library, tell: Callable
     if same is not None:
         return same.name
     if here is None:
-        tell(f"The hypernetwork “{name}” (hash {wanted}) is not here.")
+        warn(f"The hypernetwork “{name}” (hash {wanted}) is not here.")
     else:
-        tell(f"The hypernetwork “{name}” here is another file than the one in the picture (hash {wanted}).")
+        warn(f"The hypernetwork “{name}” here is another file than the one in the picture (hash {wanted}).")
     return name
 
 

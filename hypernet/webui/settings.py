@@ -1,106 +1,113 @@
-"""The settings of the extension: what each is called, does, and is by default."""
+"""The settings of the extension: for each its key, its typed form, and the control that shows it, stated once."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 SECTION = ("hypernet", "Hypernetworks")
+"""The settings page's id and title."""
 
-MESSAGES = {"Warnings": "WARNING", "Each network used": "INFO", "Everything": "DEBUG"}
-"""What the console tells -> the level of our log."""
+PREFIX = "hypernet_"
+"""What the keys begin with in the host's own settings."""
+
+LOG_LEVELS = {"Warnings": "WARNING", "Each network used": "INFO", "Everything": "DEBUG"}
+"""What the console shows -> the level of our log."""
 
 
 @dataclass(frozen=True)
-class Setting:
-    """One control of the settings page."""
+class Control:
+    """How one setting looks on the settings page, and how its stored value is read."""
 
-    key: str
     default: Any
+    """As the host stores it."""
     label: str
     info: str = ""
     """Beside the label, where the host shows such: nothing that must be known."""
     choices: tuple[str, ...] = ()
     maximum: float = 0.0
     """Of a number; 0 for no slider."""
+    read: Callable[[Any], Any] = str
+    """Stored value -> typed value."""
+    needs_native: bool = False
+    """Whether it makes sense only where the host has hypernetworks of its own."""
 
 
-SETTINGS = (
-    Setting(
-        "hypernet_strength",
-        0.0,
-        "Strength in the tags that cards add (0: the same as for other extra networks)",
-        maximum=2.0,
-    ),
-    Setting("hypernet_folders", "", "More folders with hypernetworks", "one on each line, next to the usual one"),
-    Setting(
-        "hypernet_keep", 4, "Hypernetworks kept in memory", "so that the next picture needn't read them", maximum=32
-    ),
-    Setting(
-        "hypernet_keep_on_device",
-        False,
-        "Keep them on the graphics card too",
-        "saves the copying before each picture, costs video memory while no hypernetwork is in use",
-    ),
-    Setting(
-        "hypernet_precision",
-        "Same as the model",
-        "Precision",
-        "float32 is slower and rarely visible",
-        choices=("Same as the model", "float32"),
-    ),
-    Setting("hypernet_hashes", True, "Add hypernetwork hashes to infotext", "to find a renamed file again"),
-    Setting(
-        "hypernet_messages",
-        "Warnings",
-        "What the console tells",
-        "what went wrong is always under the picture, too",
-        choices=tuple(MESSAGES),
-    ),
-    Setting(
-        "hypernet_native",
-        False,
-        "Use the built-in hypernetworks instead",
-        "they read .pt files and a plain strength only",
-    ),
-)
+def _setting(default: Any, label: str, info: str = "", **more: Any) -> Any:
+    control = Control(default, label, info, **more)
+    return field(default=control.read(default), metadata={"control": control})
+
+
+def _folders(text: Any) -> tuple[Path, ...]:
+    return tuple(Path(line.strip()) for line in str(text).splitlines() if line.strip())
 
 
 @dataclass(frozen=True)
 class Settings:
     """The settings as they are now."""
 
-    strength: float = 0.0
-    folders: tuple[Path, ...] = ()
-    keep: int = 4
-    keep_on_device: bool = False
-    precision: str = "Same as the model"
-    hashes: bool = True
-    messages: str = "Warnings"
-    native: bool = False
+    strength: float = _setting(
+        0.0,
+        "Strength in the tags that cards add (0: the same as for other extra networks)",
+        maximum=2.0,
+        read=float,
+    )
+    folders: tuple[Path, ...] = _setting(
+        "", "More folders with hypernetworks", "one on each line, next to the usual one", read=_folders
+    )
+    keep: int = _setting(
+        4, "Hypernetworks kept in memory", "so that the next picture needn't read them", maximum=32, read=int
+    )
+    keep_on_device: bool = _setting(
+        False,
+        "Keep them on the graphics card too",
+        "saves the copying before each picture, costs video memory while no hypernetwork is in use",
+        read=bool,
+    )
+    precision: str = _setting(
+        "Same as the model",
+        "Precision",
+        "float32 is slower and rarely visible",
+        choices=("Same as the model", "float32"),
+    )
+    hashes: bool = _setting(True, "Add hypernetwork hashes to infotext", "to find a renamed file again", read=bool)
+    messages: str = _setting(
+        "Warnings",
+        "What the console shows",
+        "what went wrong is always under the picture, too",
+        choices=tuple(LOG_LEVELS),
+    )
+    native: bool = _setting(
+        False,
+        "Use the built-in hypernetworks instead",
+        "they read .pt files and a plain strength only",
+        read=bool,
+        needs_native=True,
+    )
 
     @classmethod
     def read(cls, option: Callable[[str, Any], Any]) -> Settings:
-        """option: `Host.option`."""
-        value = {setting.key.removeprefix("hypernet_"): option(setting.key, setting.default) for setting in SETTINGS}
-        folders = (Path(line.strip()) for line in str(value["folders"]).splitlines() if line.strip())
-        return cls(
-            strength=float(value["strength"]),
-            folders=tuple(folders),
-            keep=int(value["keep"]),
-            keep_on_device=bool(value["keep_on_device"]),
-            precision=str(value["precision"]),
-            hashes=bool(value["hashes"]),
-            messages=str(value["messages"]),
-            native=bool(value["native"]),
-        )
+        """option: `Host.option`, (key, default) -> the value that the host stores."""
+        return cls(**{key.removeprefix(PREFIX): each.read(option(key, each.default)) for key, each in CONTROLS.items()})
 
     @property
     def float32(self) -> bool:
+        """Whether nets compute in float32 whatever the model computes in."""
         return self.precision == "float32"
 
     @property
     def log_level(self) -> str:
-        return MESSAGES.get(self.messages, "WARNING")
+        """A level of Python's `logging`."""
+        return LOG_LEVELS.get(self.messages, "WARNING")
+
+
+def _control(setting: Field[Any]) -> Control:
+    control = setting.metadata["control"]
+    assert isinstance(control, Control)
+    return control
+
+
+CONTROLS: dict[str, Control] = {PREFIX + setting.name: _control(setting) for setting in fields(Settings)}
+"""Key in the host's settings -> control, in the order of the page."""

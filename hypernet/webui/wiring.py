@@ -1,44 +1,54 @@
-"""Hangs a session into a host's callbacks. Hosts forget them when their UI reloads, and the door wires anew."""
+"""Connects a session with a host's callbacks. Hosts forget them when their UI reloads, and the door connects anew."""
 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from hypernet.webui import infotext
-from hypernet.webui.settings import SECTION, SETTINGS, Setting
+from hypernet.webui.host import Host
+from hypernet.webui.session import Session
+from hypernet.webui.settings import CONTROLS, SECTION, Control
 
-if TYPE_CHECKING:
-    from hypernet.webui.session import Session
+_session: Session | None = None
+"""Scripts are executed anew when a UI reloads, and must find the hooks and files of before."""
+
+
+def the_session(find_host: Callable[[], Host]) -> Session:
+    """The session of the WebUI that this Python runs."""
+    global _session
+    if _session is None:
+        _session = Session(find_host())
+    return _session
 
 
 def connect(session: Session, callbacks: Any) -> None:
     """callbacks: the host's `script_callbacks` module; what it lacks is left out."""
-    host = session.host
+    host, catalogue = session.host, session.catalogue
 
     def before_ui() -> None:
-        host.take_over(session)
-        host.add_settings(
-            SECTION, {s.key: _control(s, host.option_info()) for s in SETTINGS if _makes_sense(s, session)}
-        )
-        session.publish()
-        host.show_page(session)
+        host.install(session, catalogue)
+        controls = {key: each for key, each in CONTROLS.items() if host.native is not None or not each.needs_native}
+        host.add_settings(SECTION, {key: _info(each, host.option_info()) for key, each in controls.items()})
+        catalogue.publish()
+        host.show_page(catalogue)
         add_axes()
 
     def add_axes() -> None:
         from hypernet.webui.axes import add_axes
 
-        add_axes(host.axes(), session)
+        add_axes(host.axes(), catalogue)
 
     def app_started(demo: Any, app: Any) -> None:
         options = host.route_options(app)
         if options is not None:
             from hypernet.webui.api import add_routes
 
-            add_routes(app, session, options)
+            add_routes(app, catalogue, options)
 
     def infotext_pasted(text: str, params: dict[str, Any]) -> None:
-        infotext.pasted(params, session.library, host.tell)
+        infotext.pasted(params, catalogue.library, host.warn)
 
     wanted = {
         "on_before_ui": before_ui,
@@ -51,31 +61,27 @@ def connect(session: Session, callbacks: Any) -> None:
         register = getattr(callbacks, name, None)
         if register is not None:
             register(function)
-    _console()
+    _show_log()
 
 
-def _makes_sense(setting: Setting, session: Session) -> bool:
-    return setting.key != "hypernet_native" or session.host.native is not None
-
-
-def _control(setting: Setting, option_info: Any) -> Any:
+def _info(control: Control, option_info: Any) -> Any:
     """The host's description of one setting."""
     import gradio as gr
 
     component: Any = None
     arguments: dict[str, Any] = {}
-    if setting.choices:
-        component, arguments = gr.Radio, {"choices": list(setting.choices)}
-    elif setting.maximum:
-        step = 1 if isinstance(setting.default, int) else 0.05
-        component, arguments = gr.Slider, {"minimum": 0, "maximum": setting.maximum, "step": step}
-    elif isinstance(setting.default, str):
+    if control.choices:
+        component, arguments = gr.Radio, {"choices": list(control.choices)}
+    elif control.maximum:
+        step = 1 if isinstance(control.default, int) else 0.05
+        component, arguments = gr.Slider, {"minimum": 0, "maximum": control.maximum, "step": step}
+    elif isinstance(control.default, str):
         component, arguments = gr.Textbox, {"lines": 2}
-    control = option_info(setting.default, setting.label, component, arguments)
-    return control.info(setting.info) if setting.info else control
+    info = option_info(control.default, control.label, component, arguments)
+    return info.info(control.info) if control.info else info
 
 
-def _console() -> None:
+def _show_log() -> None:
     """Hosts rarely show what is less than a warning; our settings can ask for it."""
     log = logging.getLogger("hypernet")
     if not log.handlers and not logging.getLogger().handlers:

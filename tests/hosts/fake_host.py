@@ -132,14 +132,15 @@ def fake_host(folder: Path) -> Iterator[FakeHost]:
     before = {name: module for name, module in sys.modules.items() if name.split(".")[0] in ("modules", "hypernet")}
     more = [str(FAKE), *([str(FAKE / "stubs")] if not find_spec("gradio") or not find_spec("fastapi") else [])]
     sys.path[:0] = more
-    import hypernet.webui.session
+    from hypernet.webui import wiring
 
-    session, hypernet.webui.session._session = hypernet.webui.session._session, None
+    session, wiring._session = wiring._session, None
     try:
         yield FakeHost(folder)
     finally:
-        hypernet.webui.session.the_session().close()
-        hypernet.webui.session._session = session
+        if wiring._session is not None:
+            wiring._session.close()
+        wiring._session = session
         sys.path[:] = [path for path in sys.path if path not in more]
         for name in list(sys.modules):
             if name.split(".")[0] == "modules" and name not in before:

@@ -6,6 +6,7 @@ import copy
 import gc
 import weakref
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,11 +17,12 @@ from torch import Tensor, nn
 
 from hypernet.engine import Engine
 from hypernet.errors import HypernetError
+from hypernet.files import save
 from hypernet.plan import Plan, make_plan, open_tags
 from hypernet.sites import find_sites
 from hypernet.tags import parse
 from hypernet.webui.dialects.forge import Forge
-from hypernet.webui.session import Session, _Run
+from hypernet.webui.session import Session
 from tests.unets import TEXT, TinyUNet, network, plain_formula
 
 
@@ -190,29 +192,61 @@ def test_memory_is_reserved_on_a_clone_once_for_each_pass(p: Any) -> None:
     assert objects.unet.model_options == {}  # nothing of ours for others to copy
 
 
-def test_memory_is_reserved_anew_when_a_refiner_takes_over(p: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    uses, _ = open_tags(parse("<hypernet:a:0.5>").tags, lambda name: network(1))
-    monkeypatch.setattr(Session, "engine", Engine())
-    session = Session(Forge())
-    session._run = _Run(p, uses, Forge().new_clock(p))
-    for _ in range(2):
-        first = p.sd_model.forge_objects.unet = Patcher(TinyUNet())
-        session.before_sampling(p)
-        session._follow(p)
-        assert first.reserved == 0
-        assert p.sd_model.forge_objects.unet.reserved == uses[0].network.nbytes
+class ForgeInFolder(Forge):
+    """Forge with its files in one folder, and no settings."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self._folder = folder
+
+    def model_dirs(self) -> tuple[Path, ...]:
+        return (self._folder,)
+
+    def cache_dir(self) -> None:
+        return None
+
+    def may_hash(self) -> bool:
+        return False
+
+    def option(self, key: str, default: Any) -> Any:
+        return default
+
+    def publish(self, files: Any) -> None: ...
+
+    def uninstall(self) -> None: ...
+
+
+@pytest.fixture
+def session(p: Any, tmp_path: Path) -> Iterator[Session]:
+    """With p's networks active."""
+    save(network(1), tmp_path / "a.safetensors")
+    p.all_prompts, p.extra_generation_params, p.close = ["a cat"], {}, lambda: None
+    session = Session(ForgeInFolder(tmp_path))
+    session.activate(p, [SimpleNamespace(items=["a", "0.5"])])
+    yield session
     session.close()
 
 
-def test_a_host_that_drops_its_model_in_mid_run_has_the_memory(p: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    uses, _ = open_tags(parse("<hypernet:a:0.5>").tags, lambda name: network(1))
-    monkeypatch.setattr(Session, "engine", Engine())
-    session = Session(Forge())
-    session._run = _Run(p, uses, Forge().new_clock(p))
+def test_memory_is_reserved_anew_when_a_refiner_takes_over(p: Any, session: Session) -> None:
+    for _ in range(2):
+        first = p.sd_model.forge_objects.unet = Patcher(TinyUNet())
+        session.before_sampling(p)
+        session.step(denoiser_params(p))
+        assert first.reserved == 0
+        assert p.sd_model.forge_objects.unet.reserved == network(1).nbytes
+
+
+def test_a_host_that_drops_its_model_in_mid_run_has_the_memory(p: Any, session: Session) -> None:
     p.sd_model.forge_objects.unet = Patcher(TinyUNet())
-    session._follow(p)
+    session.before_sampling(p)
     dropped = weakref.ref(p.sd_model.forge_objects.unet.model.diffusion_model)
     p.sd_model.forge_objects = None  # as before a refiner is loaded
     gc.collect()
     assert dropped() is None
-    session.close()
+
+
+def denoiser_params(p: Any) -> Any:
+    """What the host's callback gives at the first of two steps."""
+    x = torch.zeros(2, 4, 8, 8)
+    denoiser = SimpleNamespace(p=p, step=0, total_steps=2)
+    return SimpleNamespace(x=x, text_cond=x[:1], text_uncond=x[1:], denoiser=denoiser)

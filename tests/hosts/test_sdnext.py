@@ -31,8 +31,9 @@ from hypernet.files import save
 from hypernet.network import Metadata
 from hypernet.webui.dialects import find_host
 from hypernet.webui.dialects.pass_clock import PassClock
-from hypernet.webui.dialects.sdnext import NOTES, SDNext
+from hypernet.webui.dialects.sdnext import SDNext
 from hypernet.webui.dialects.sdnext_page import make_page
+from hypernet.webui.infotext import NOTES
 from hypernet.webui.session import Session
 from tests.hosts.real import call, decode, noise
 from tests.unets import TEXT, TinyUNet, network, plain_formula
@@ -137,7 +138,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fake]:
         monkeypatch.setitem(sys.modules, f"modules.{name}", module)
     save(INK, tmp_path / "ink.safetensors")
     fake.session = Session(SDNext())
-    fake.session.host.take_over(fake.session)
+    fake.session.host.install(fake.session, fake.session.catalogue)
     yield fake
     fake.session.close()
 
@@ -254,7 +255,7 @@ def test_a_refiner_that_never_ran_is_left_without_a_hook(fake: Fake, refiner: Ti
 
 
 def test_the_host_has_its_own_function_back_when_the_extension_goes(fake: Fake) -> None:
-    fake.session.host.take_over(fake.session)
+    fake.session.host.install(fake.session, fake.session.catalogue)
     fake.session.close()
     assert fake.modules["processing_args"].set_callbacks_p is fake.own
 
@@ -311,7 +312,7 @@ def test_each_call_of_a_pipeline_is_a_run_of_its_own() -> None:
 
 
 def test_the_page_takes_the_only_title_that_the_host_still_shows(fake: Fake) -> None:
-    fake.session.host.show_page(fake.session)
+    fake.session.host.show_page(fake.session.catalogue)
     titles = [page.title for page in fake.shared.extra_networks]
     assert titles == ["Lora", "Hypernetwork"]
     (item,) = fake.shared.extra_networks[1].list_items()
@@ -322,8 +323,8 @@ def test_the_page_takes_the_only_title_that_the_host_still_shows(fake: Fake) -> 
 def test_a_card_tells_of_a_broken_file_in_its_corner_and_under_the_mouse(fake: Fake, tmp_path: Path) -> None:
     file = tmp_path / "torn.pt"
     file.write_bytes(b"PK\3\4 this is no archive")
-    fake.session.refresh()
-    page = make_page(fake.modules["ui_extra_networks"], fake.session)
+    fake.session.catalogue.refresh()
+    page = make_page(fake.modules["ui_extra_networks"], fake.session.catalogue)
     (item,) = (item for item in page.list_items() if item["name"] == "torn")
     assert item["version"] == "broken"
     assert "cut short" in item["description"]
@@ -333,8 +334,8 @@ def test_a_card_tells_of_a_broken_file_in_its_corner_and_under_the_mouse(fake: F
 
 def test_a_file_name_cannot_write_into_the_page(fake: Fake, tmp_path: Path) -> None:
     save(network(), tmp_path / "<img src=x>.safetensors")
-    fake.session.refresh()
-    page = make_page(fake.modules["ui_extra_networks"], fake.session)
+    fake.session.catalogue.refresh()
+    page = make_page(fake.modules["ui_extra_networks"], fake.session.catalogue)
     assert all("<img" not in page.create_html(item, "txt2img") for item in page.list_items())
 
 

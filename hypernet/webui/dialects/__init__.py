@@ -1,12 +1,10 @@
-"""Hosts: the programs around us. `find_host` tells which WebUI this is, by what it has."""
+"""One small file per WebUI dialect. `find_host` says which one this is, by what it has."""
 
 from __future__ import annotations
 
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from hypernet.webui.host import Host
+from hypernet.webui.host import Host
 
 
 def find_host() -> Host:

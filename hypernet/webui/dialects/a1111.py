@@ -6,9 +6,11 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MethodType
 from typing import TYPE_CHECKING, Any
 
 from hypernet.errors import NO_EFFECT, HypernetError
+from hypernet.webui.catalogue import Catalogue
 from hypernet.webui.dialects.cfg_clock import CfgClock
 from hypernet.webui.dialects.common import WebUI
 from hypernet.webui.dialects.native import NativeEngine, NativeList
@@ -16,8 +18,6 @@ from hypernet.webui.host import Handler, Processing, RunClock
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-
-    from hypernet.webui.session import Session
 
 
 class A1111(WebUI):
@@ -35,7 +35,7 @@ class A1111(WebUI):
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
-    def outlast(self, p: Processing, keys: Sequence[str]) -> None:
+    def restore_after(self, p: Processing, keys: Sequence[str]) -> None:
         """The host restores only what it finds in its data, and a setting that was never saved may not be there."""
         from modules import shared
 
@@ -83,27 +83,22 @@ class A1111(WebUI):
 
     # The picture
 
-    def is_run(self, p: Processing) -> bool:
+    def is_request(self, p: Processing) -> bool:
+        """Whether p asks for pictures: the host's warm-up of a model has no prompts."""
         return getattr(p, "all_prompts", None) is not None
 
-    def comment(self, p: Processing, text: str) -> None:
+    def add_comment(self, p: Processing, text: str) -> None:
+        """Shows a sentence under the picture."""
         p.comment(text)
 
-    def when_done(self, p: Processing, then: Callable[[], None]) -> None:
+    def on_close(self, p: Processing, then: Callable[[], None]) -> None:
         """Whoever makes a p closes it, also after an error."""
-        close = p.close
-
-        def close_and_tell() -> None:
-            try:
-                close()
-            finally:
-                then()
-
-        p.close = close_and_tell
+        p.close = _Closing(p, then)
 
     # The interface
 
-    def take_over(self, handler: Handler) -> None:
+    def install(self, handler: Handler, catalogue: Catalogue) -> None:
+        """Registers the handler in place of the host's own, which stays reachable as `native`."""
         from modules import extra_networks, shared
 
         before = extra_networks.extra_network_registry.get(handler.name)
@@ -111,21 +106,42 @@ class A1111(WebUI):
             self.native = NativeEngine(before, shared)
             self.native.clear()  # nobody else would, from now on
         extra_networks.register_extra_network(handler)
-        self._native_list.take_over(handler)
+        self._native_list.replace(catalogue)
 
-    def show_page(self, session: Session) -> None:
+    def show_page(self, catalogue: Catalogue) -> None:
         from modules import ui_extra_networks
 
         from hypernet.webui.dialects.a1111_page import make_page
 
         pages = ui_extra_networks.extra_pages
         pages[:] = [page for page in pages if page.name != "hypernetworks"]
-        ui_extra_networks.register_page(make_page(ui_extra_networks, session))
+        ui_extra_networks.register_page(make_page(ui_extra_networks, catalogue))
 
     def route_options(self, app: Any) -> Mapping[str, Any] | None:
         """What a route of the host's own API is guarded by; None where that API is off."""
         own = [route for route in app.routes if getattr(route, "path", "").startswith("/sdapi/v1/")]
         return {"dependencies": list(own[0].dependencies)} if own else None
 
-    def release(self) -> None:
-        self._native_list.release()
+    def uninstall(self) -> None:
+        """Gives the host its own list of files back."""
+        self._native_list.restore()
+
+
+class _Closing:
+    """A request's `close` and what comes after it. Doing this again for one request takes the place of the first."""
+
+    def __init__(self, p: Processing, then: Callable[[], None]) -> None:
+        before = p.close
+        self._close = before._close_of(p) if isinstance(before, _Closing) else before
+        self._then = then
+
+    def __call__(self) -> None:
+        try:
+            self._close()
+        finally:
+            self._then()
+
+    def _close_of(self, p: Processing) -> Any:
+        """The host's own `close`, of p: a copy of a request has the wrapper of the one that it was made of."""
+        function = getattr(self._close, "__func__", None)
+        return self._close if function is None else MethodType(function, p)

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import html
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hypernet.library import Entry
+from hypernet.webui.catalogue import Catalogue
 from hypernet.webui.facts import facts, line
 
-if TYPE_CHECKING:
-    from hypernet.webui.session import Session
 
-
-def make_page(ui_extra_networks: Any, session: Session) -> Any:
+def make_page(ui_extra_networks: Any, catalogue: Catalogue) -> Any:
     """The page for A1111's dialect. ui_extra_networks: the host's module, whose classes a UI reload may replace."""
     base = ui_extra_networks.ExtraNetworksPage
     quote_js = ui_extra_networks.quote_js
@@ -23,24 +21,24 @@ def make_page(ui_extra_networks: Any, session: Session) -> Any:
             super().__init__("Hypernetworks")
 
         def refresh(self) -> None:
-            session.refresh()
+            catalogue.refresh()
 
         def list_items(self) -> Any:
-            session.publish()
-            for index, entry in enumerate(session.library.entries()):
+            catalogue.publish()
+            for index, entry in enumerate(catalogue.entries()):
                 yield self._item(entry, index)
 
         def create_item(self, name: str, index: int | None = None, enable_filter: bool = True) -> Any:
-            entry = session.library.find(name)
+            entry = catalogue.find(name)
             return None if entry is None else self._item(entry, index)
 
         def allowed_directories_for_previews(self) -> list[str]:
-            return [str(folder) for folder in session.library.folders]
+            return [str(folder) for folder in catalogue.library.folders]
 
         def _item(self, entry: Entry, index: int | None) -> dict[str, Any]:
             path = entry.shown_path
             stem = path[: -len(entry.path.suffix)]
-            digest = session.library.sha256_if_known(entry)
+            digest = catalogue.library.sha256_if_known(entry)
             terms = [html.escape(term) for term in (self.search_terms_from_path(path), digest, line(entry)) if term]
             return {
                 "name": entry.name,
@@ -50,8 +48,8 @@ def make_page(ui_extra_networks: Any, session: Session) -> Any:
                 "description": self.find_description(stem),
                 "search_terms": terms,
                 "search_term": " ".join(terms),  # before 1.8
-                "prompt": quote_js(f"<hypernet:{entry.name}:") + f" + {_strength(session)} + " + quote_js(">"),
-                "local_preview": f"{stem}.preview.{session.host.option('samples_format', 'png')}",
+                "prompt": quote_js(f"<hypernet:{entry.name}:") + f" + {_strength(catalogue)} + " + quote_js(">"),
+                "local_preview": f"{stem}.preview.{catalogue.option('samples_format', 'png')}",
                 "metadata": _printable(facts(entry)),
                 "facts": line(entry),
                 "sort_keys": {"default": index, **self.get_sort_keys(path)},
@@ -84,9 +82,9 @@ def _make_editor(ui_extra_networks: Any, ui: Any, tabname: str, page: Any) -> An
     return Editor(ui, tabname, page)
 
 
-def _strength(session: Session) -> str:
+def _strength(catalogue: Catalogue) -> str:
     """A JavaScript expression."""
-    own = session.settings.strength
+    own = catalogue.settings.strength
     return json.dumps(own) if own else "opts.extra_networks_default_multiplier"
 
 

@@ -18,6 +18,7 @@ class WebUI:
     native: Native | None = None
 
     def model_dirs(self) -> Sequence[Path]:
+        """The folder of the command line, or the one beside the other models."""
         from modules import paths, shared
 
         folder = getattr(shared.cmd_opts, "hypernetwork_dir", None)
@@ -26,40 +27,80 @@ class WebUI:
         return (folder,)
 
     def may_hash(self) -> bool:
+        """Whether files may be hashed (`--no-hashing`)."""
         from modules import shared
 
         return not getattr(shared.cmd_opts, "no_hashing", False)
 
     def option(self, key: str, default: Any) -> Any:
+        """A setting of the host, or of ours in it; the default where there is none of that name."""
         from modules import shared
 
         return getattr(shared.opts, key, default)
 
-    def outlast(self, p: Processing, keys: Sequence[str]) -> None:
-        """Most hosts restore what a request changed, saved before or not."""
-
     def reserve_memory(self, p: Processing, nbytes: int) -> None:
         """Most hosts offer no way to reserve any."""
 
-    def part_of_run(self, p: Processing) -> list[Any] | None:
+    # The request
+
+    def is_hires(self, p: Processing) -> bool:
+        """Whether p is in its hires pass."""
+        return bool(getattr(p, "is_hr_pass", False))
+
+    def networks_disabled(self, p: Processing) -> bool:
+        """Whether p asks for a picture without extra networks."""
+        return bool(getattr(p, "disable_extra_networks", False))
+
+    def sampled_request(self, params: Any) -> Processing | None:
+        """The p of a `CFGDenoiserParams`; its denoiser knows it."""
+        return getattr(getattr(params, "denoiser", None), "p", None)
+
+    def inner_pass_tags(self, p: Processing) -> list[Any] | None:
+        """Most hosts activate the tags of every pass by themselves."""
         return None
 
-    def tell(self, text: str) -> None:
+    def add_to_prompts(self, p: Processing, tag: str) -> None:
+        """Writes a tag that a setting adds into all of p's prompts."""
+        p.all_prompts = [prompt if tag in prompt else prompt + tag for prompt in p.all_prompts]
+
+    def parameters(self, p: Processing) -> dict[str, Any]:
+        """What is written below p's pictures, to be changed in place."""
+        params: dict[str, Any] = p.extra_generation_params
+        return params
+
+    def restore_after(self, p: Processing, keys: Sequence[str]) -> None:
+        """Most hosts restore what a request changed, saved before or not."""
+
+    def add_late_comments(self, processed: Any, texts: Sequence[str]) -> None:
+        """Adds what is not there yet to the comments of a result that is already made."""
+        comments = getattr(processed, "comments", None)
+        if isinstance(comments, str):
+            processed.comments = comments + "".join(f"{text}\n" for text in texts if text not in comments)
+
+    # Messages
+
+    def warn(self, text: str) -> None:
+        """Shows a sentence to whoever is at the browser now."""
         import gradio
 
         gradio.Warning(text.translate(_NO_MARKUP))
 
+    # The interface
+
     def publish(self, files: Mapping[str, str]) -> None:
+        """Fills the list that other extensions and the host's API read."""
         from modules import shared
 
         shared.hypernetworks = dict(files)
 
     def option_info(self) -> Any:
+        """The class of a setting's description."""
         from modules import shared
 
         return shared.OptionInfo
 
     def add_settings(self, section: tuple[str, str], infos: Mapping[str, Any]) -> None:
+        """infos: key -> `OptionInfo`."""
         from modules import shared
 
         for key, info in infos.items():

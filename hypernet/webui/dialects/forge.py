@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from hypernet.errors import NO_EFFECT, HypernetError
+from hypernet.webui.catalogue import Catalogue
 from hypernet.webui.dialects.a1111 import A1111
 from hypernet.webui.dialects.cfg_clock import CfgClock
 from hypernet.webui.host import Handler, Processing, RunClock
@@ -63,9 +64,9 @@ class Forge(A1111):
             unet.add_extra_preserved_memory_during_sampling(nbytes)
             objects.unet = unet
 
-    def take_over(self, handler: Handler) -> None:
+    def install(self, handler: Handler, catalogue: Catalogue) -> None:
         """The host's own handler, where one is left, loads every file and applies none: it is no alternative."""
-        super().take_over(handler)
+        super().install(handler, catalogue)
         self.native = None
 
 

@@ -7,17 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hypernet.errors import NO_EFFECT, HypernetError
+from hypernet.webui.catalogue import Catalogue
 from hypernet.webui.dialects.common import WebUI
 from hypernet.webui.dialects.sdnext_passes import Passes
 from hypernet.webui.host import Handler, Processing, RunClock
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-
-    from hypernet.webui.session import Session
-
-NOTES = "Hypernet notes"
-"""What did not work, in a picture's parameters: the host loses what is given to `p.comment`."""
 
 _COMPILERS = frozenset({"onediff", "oneflow", "sfast", "pruna", "optimum"})
 
@@ -70,21 +66,23 @@ class SDNext(WebUI):
     def new_clock(self, p: Processing) -> RunClock:
         from hypernet.webui.dialects.pass_clock import PassClock
 
-        return PassClock(lambda: _pipe(p), lambda: bool(p.is_hr_pass))
+        return PassClock(lambda: _pipe(p), lambda: self.is_hires(p))
 
     # The picture
 
-    def is_run(self, p: Processing) -> bool:
+    def is_request(self, p: Processing) -> bool:
+        """Whether p asks for pictures."""
         return hasattr(p, "extra_generation_params")
 
-    def part_of_run(self, p: Processing) -> list[Any] | None:
+    def inner_pass_tags(self, p: Processing) -> list[Any] | None:
+        """The tags of the detailer's and of the refiner's pass."""
         return None if self._passes is None else self._passes.tags(p)
 
-    def comment(self, p: Processing, text: str) -> None:
-        params = p.extra_generation_params
-        params[NOTES] = f"{params[NOTES]} {text}" if NOTES in params else text
+    def add_comment(self, p: Processing, text: str) -> None:
+        """The host loses comments: the picture's parameters must do."""
 
-    def when_done(self, p: Processing, then: Callable[[], None]) -> None:
+    def on_close(self, p: Processing, then: Callable[[], None]) -> None:
+        """Requests are drawn one after the other, and the host says when one is through."""
         self._then = then
 
     def _done(self, p: Processing) -> None:
@@ -97,22 +95,23 @@ class SDNext(WebUI):
 
     # The interface
 
-    def take_over(self, handler: Handler) -> None:
+    def install(self, handler: Handler, catalogue: Catalogue) -> None:
+        """Registers the handler, also for the passes that the host activates nothing for."""
         from modules import extra_networks, processing_args, script_callbacks
 
-        self.release()
+        self.uninstall()
         self._passes = Passes(handler, extra_networks, processing_args)
         extra_networks.register_extra_network(self._passes)
         script_callbacks.on_after_process(self._done)
 
-    def show_page(self, session: Session) -> None:
+    def show_page(self, catalogue: Catalogue) -> None:
         from modules import shared, ui_extra_networks
 
         from hypernet.webui.dialects.sdnext_page import TITLE, make_page
 
         pages = shared.extra_networks
         pages[:] = [page for page in pages if page.title != TITLE]
-        ui_extra_networks.register_page(make_page(ui_extra_networks, session))
+        ui_extra_networks.register_page(make_page(ui_extra_networks, catalogue))
 
     def route_options(self, app: Any) -> Mapping[str, Any] | None:
         """What a route of the host's own API is guarded by; None where that API is off."""
@@ -124,7 +123,8 @@ class SDNext(WebUI):
             return None
         return {"dependencies": [Depends(api.auth)]} if api.credentials else {}
 
-    def release(self) -> None:
+    def uninstall(self) -> None:
+        """Gives the host its own function back."""
         if self._passes is not None:
             self._passes.release()
 

@@ -5,20 +5,18 @@ from __future__ import annotations
 import html
 import json
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hypernet.errors import HypernetError, carried
 from hypernet.library import Entry
+from hypernet.webui.catalogue import Catalogue
 from hypernet.webui.facts import facts, line, summary
-
-if TYPE_CHECKING:
-    from hypernet.webui.session import Session
 
 TITLE = "Hypernetwork"
 """The host shows no page of another title: this one it still knows."""
 
 
-def make_page(ui_extra_networks: Any, session: Session) -> Any:
+def make_page(ui_extra_networks: Any, catalogue: Catalogue) -> Any:
     """ui_extra_networks: the host's module, whose classes a UI reload replaces."""
     base = ui_extra_networks.ExtraNetworksPage
 
@@ -27,21 +25,21 @@ def make_page(ui_extra_networks: Any, session: Session) -> Any:
             super().__init__(TITLE)
 
         def refresh(self) -> None:
-            session.refresh()
+            catalogue.refresh()
 
         def list_items(self) -> list[dict[str, Any]]:
-            session.publish()
-            items = [self._item(entry) for entry in session.library.entries()]
+            catalogue.publish()
+            items = [self._item(entry) for entry in catalogue.entries()]
             self.update_all_previews(items)
             return items
 
         def allowed_directories_for_previews(self) -> list[str]:
-            return [str(folder) for folder in session.library.folders]
+            return [str(folder) for folder in catalogue.library.folders]
 
         def find_description(self, path: str | None, info: Any = None) -> str:
             """What the user wrote, or else what the file itself says; the host asks for it under the mouse, too."""
             written: str = super().find_description(path, info)
-            found = (entry for entry in session.library.entries() if entry.shown_path == path)
+            found = (entry for entry in catalogue.entries() if entry.shown_path == path)
             return written or next(map(_told, found), "")
 
         def create_html(self, item: dict[str, Any], tabname: str) -> Any:
@@ -53,7 +51,7 @@ def make_page(ui_extra_networks: Any, session: Session) -> Any:
 
         def _item(self, entry: Entry) -> dict[str, Any]:
             path = entry.shown_path
-            digest = session.library.sha256_if_known(entry)
+            digest = catalogue.library.sha256_if_known(entry)
             info = self.find_info(path)
             return {
                 "type": TITLE,
@@ -61,7 +59,7 @@ def make_page(ui_extra_networks: Any, session: Session) -> Any:
                 "alias": carried(entry.path.stem),
                 "filename": path,
                 "hash": digest[:10] if digest else None,
-                "prompt": json.dumps(f" <hypernet:{entry.name}:{_strength(session)}>"),
+                "prompt": json.dumps(f" <hypernet:{entry.name}:{catalogue.strength}>"),
                 "metadata": json.dumps(facts(entry), indent=4),
                 "mtime": datetime.fromtimestamp(entry.stamp.mtime_ns / 1e9),
                 "size": entry.stamp.size,
@@ -86,7 +84,3 @@ def _base(entry: Entry) -> str:
     if isinstance(found, HypernetError):
         return "broken"
     return "" if found.base == "unknown" else found.base
-
-
-def _strength(session: Session) -> float:
-    return session.settings.strength or float(session.host.option("extra_networks_default_multiplier", 1.0))

@@ -50,6 +50,7 @@ def _process(p):
     pictures, infotexts = [], []
     for n in range(p.n_iter):
         p.prompts = p.all_prompts[n * p.batch_size : (n + 1) * p.batch_size]
+        scripts.call("before_process_batch", p, batch_number=n)
         p.prompts, p.extra_network_data = extra_networks.parse_prompts(p.prompts)
         if not p.disable_extra_networks:
             extra_networks.activate(p, p.extra_network_data)
@@ -64,6 +65,7 @@ def _process(p):
             extra_networks.activate(p, data)
             x = _pass(p, x.repeat_interleave(2, 1), hr_prompts[0])
             p.is_hr_pass = False
+        scripts.call("postprocess_batch", p, x, batch_number=n)
         for each in x:
             pictures.append(((each.tanh() + 1) * 127.5).numpy().astype(np.uint8)[..., :3].reshape(1, -1, 3))
             params = "".join(f', {key}: "{value}"' for key, value in p.extra_generation_params.items())

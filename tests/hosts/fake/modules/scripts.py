@@ -17,7 +17,12 @@ class Script:
     def before_process(self, p, *args):
         pass
 
-    process = process_batch = before_process
+    process = before_process
+
+    def process_batch(self, p, *args, **kwargs):
+        pass
+
+    before_process_batch = postprocess_batch = process_batch
 
     def postprocess(self, p, processed, *args):
         pass

@@ -1,0 +1,74 @@
+"""One request for pictures: what it has opened so far, and what its user was told."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from hypernet.library import Entry
+from hypernet.webui import infotext
+from hypernet.webui.catalogue import Catalogue
+from hypernet.webui.host import Host, Processing
+
+if TYPE_CHECKING:
+    from hypernet.network import Network
+
+_log = logging.getLogger("hypernet")
+
+_ON_P = "_hypernet_request"
+"""On a host's p, whose class can't be a dictionary's key: its `Request`."""
+
+
+class Request:
+    """A request draws all its pictures with the files it began with, and says each thing once."""
+
+    def __init__(self, p: Processing, host: Host, catalogue: Catalogue) -> None:
+        self.p = p
+        self.notes: dict[str, None] = {}
+        self._host, self._catalogue = host, catalogue
+        self._opened: dict[str, tuple[Network, Entry | None]] = {}
+        self._digests: dict[str, str | None] = {}
+
+    @classmethod
+    def of(cls, p: Processing, host: Host, catalogue: Catalogue) -> Request:
+        """The request that p is. Copies of p, which hosts make for the cells of a plot, are requests of their own."""
+        found = getattr(p, _ON_P, None)
+        return found if isinstance(found, cls) and found.p is p else cls.begin(p, host, catalogue)
+
+    @classmethod
+    def begin(cls, p: Processing, host: Host, catalogue: Catalogue) -> Request:
+        """A new one: p is about to be drawn, maybe not for the first time."""
+        request = cls(p, host, catalogue)
+        setattr(p, _ON_P, request)
+        return request
+
+    def __deepcopy__(self, memo: object) -> Request:
+        return self
+
+    def open(self, name: str) -> Network:
+        """The network that a tag means by `name`. Raises HypernetError."""
+        if name not in self._opened:
+            library = self._catalogue.library
+            self._opened[name] = library.open(name), library.find(name)
+        return self._opened[name][0]
+
+    def digests(self, names: Iterable[str]) -> dict[str, str]:
+        """Name -> sha256 of those opened, as far as hashing is allowed."""
+        found = {name: self._digest(name) for name in names}
+        return {name: digest for name, digest in found.items() if digest is not None}
+
+    def _digest(self, name: str) -> str | None:
+        if name not in self._digests:
+            _, entry = self._opened.get(name, (None, None))
+            self._digests[name] = None if entry is None else self._catalogue.sha256(entry)
+        return self._digests[name]
+
+    def note(self, texts: Iterable[str]) -> None:
+        """Says each once: under the picture, in its parameters, and in the console."""
+        for text in texts:
+            if text not in self.notes:
+                self.notes[text] = None
+                self._host.add_comment(self.p, text)
+                infotext.add_note(self._host.parameters(self.p), text)
+                _log.warning("%s", text)
