@@ -1,4 +1,4 @@
-"""The hosts that tests run against: a fake in this process, and a real one where its folder is given."""
+"""The hosts that tests run against: a fake in this process, and each real one whose folder is given."""
 
 from __future__ import annotations
 
@@ -22,13 +22,40 @@ REAL = {
 }
 
 
-def folder_of(kind: str) -> Path:
-    """The folder of that host, one of `REAL`; skips the test where none is given."""
-    variable = f"HYPERNET_{kind.upper()}"
-    root = os.environ.get(variable)
-    if not root:
-        pytest.skip(f"{variable} names no folder of {REAL[kind]}")
-    return Path(root)
+FOLDERS = {kind: Path(os.environ[name]) for kind in REAL if os.environ.get(name := f"HYPERNET_{kind.upper()}")}
+"""Kind -> the folder of that host, as its environment variable says."""
+
+
+def variable_of(item: pytest.Item) -> str | None:
+    """The environment variable that says where this test's real host is, if it needs one."""
+    if "real" in getattr(item, "fixturenames", ()):
+        return "HYPERNET_SDNEXT_URL"
+    kind = item.callspec.params.get("host") if hasattr(item, "callspec") else None
+    return f"HYPERNET_{kind.upper()}" if kind in REAL else None
+
+
+absent: set[str] = set()
+"""The variables that are wanted and not set."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves out the tests of hosts that are not here. As skips they would hide all others."""
+    here, left_out = [], []
+    for item in items:
+        variable = variable_of(item)
+        if variable and not os.environ.get(variable):
+            absent.add(variable)
+            left_out.append(item)
+        else:
+            here.append(item)
+    items[:] = here
+    config.hook.pytest_deselected(items=left_out)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """One line for all hosts that are not here."""
+    if absent:
+        terminalreporter.line(f"Real hosts not tested (docs/hosts.md says how): set {', '.join(sorted(absent))}")
 
 
 @pytest.fixture(scope="session", params=["fake", *REAL])
@@ -41,7 +68,7 @@ def host(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         return
     from tests.hosts.real import running
 
-    with running(folder_of(request.param), request.param) as real:
+    with running(FOLDERS[request.param], request.param) as real:
         nets.write(real.folder, real.state()["widths"])
         real.call("/hypernet/v1/refresh", {})
         yield real

@@ -1,10 +1,11 @@
-"""The fake A1111 in this process, behind the same face as a real one."""
+"""The fake A1111 in this process, with the methods of a real one. It skips a test that asks for what it can't show."""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import json
+import os
 import sys
 import urllib.error
 from collections.abc import Iterator
@@ -24,6 +25,22 @@ from tests.hosts.real import PROBE, REPOSITORY, Picture
 from tests.unets import Attention, Block, TinyUNet
 
 FAKE = Path(__file__).parent / "fake"
+DRAWN = {
+    *(
+        "seed",
+        "steps",
+        "batch_size",
+        "n_iter",
+        "cfg_scale",
+        "init_images",
+        "denoising_strength",
+        "enable_hr",
+        "hr_scale",
+    ),
+    *("hr_prompt", "refiner_checkpoint", "refiner_switch_at"),
+}
+"""What in a request changes the fake's picture. Its hires pass is always twice as large."""
+
 SCRIPTS = (
     FAKE / "scripts" / "xyz_grid.py",
     REPOSITORY / "scripts" / "hypernetworks.py",
@@ -67,6 +84,8 @@ class FakeHost:
     def draw(self, prompt: str, mode: str = "txt2img", options: dict[str, Any] | None = None, **more: Any) -> Picture:
         from modules import processing
 
+        self._only_known("draws without", more.keys() - DRAWN)
+        self._only_known("has no setting", (options or {}).keys() - _settings().keys())
         p = processing.Processing(prompt=prompt, override_settings=options or {}, **more)
         try:
             with contextlib.closing(p), contextlib.redirect_stderr(self.console):
@@ -79,9 +98,8 @@ class FakeHost:
         return self.draw(prompt, options={**(options or {}), "hypernet_native": True}, **more)
 
     def set(self, values: dict[str, Any]) -> None:
-        from modules import shared
-
-        shared.opts.data.update(values)
+        self._only_known("has no setting", values.keys() - _settings().keys())
+        _settings().update(values)
 
     def state(self) -> dict[str, Any]:
         return self.call("/probe/state")
@@ -102,13 +120,18 @@ class FakeHost:
         return self.call("/probe/cards")["html"]
 
     def only_real(self) -> None:
-        pytest.skip("only the real host has several of these")
+        pytest.skip("the fake host has none of these")
 
     def needs_setting(self, name: str) -> None:
-        """The fake takes any."""
+        self._only_known("has no setting", {name} - _settings().keys())
 
     def known(self, **settings: Any) -> dict[str, Any]:
-        return settings
+        return {name: value for name, value in settings.items() if name in _settings()}
+
+    def _only_known(self, lack: str, names: set[str]) -> None:
+        """Skips the test if there are any names: what the fake ignores would pass untested."""
+        if names:
+            pytest.skip(f"the fake host {lack} {', '.join(sorted(names))}")
 
     def png(self, size: tuple[int, int]) -> str:
         return "any"
@@ -118,11 +141,11 @@ class FakeHost:
 
     @contextmanager
     def lora(self, name: str) -> Iterator[None]:
-        pytest.skip("only the real host has LoRA")
+        pytest.skip("the fake host has no LoRA")
         yield
 
     def tracebacks(self) -> str:
-        _, *after = self.console.getvalue().split("Traceback")
+        _, *after = self.console.getvalue().replace(f"{REPOSITORY}{os.sep}", "").split("Traceback")
         return "".join(after)
 
 
@@ -171,6 +194,16 @@ class _App:
                 code = getattr(error, "status_code", 500)
                 raise urllib.error.HTTPError(address, code, str(error), None, None) from error  # type: ignore[arg-type]
         raise urllib.error.HTTPError(address, 404, "not found", None, None)  # type: ignore[arg-type]
+
+
+def _settings() -> dict[str, Any]:
+    """Every setting of the fake and of the extension, with its value. Changes to it change the setting."""
+    from modules import shared
+
+    for name, info in shared.opts.data_labels.items():
+        shared.opts.data.setdefault(name, info.default)
+    values: dict[str, Any] = shared.opts.data
+    return values
 
 
 def _native_list() -> list[dict[str, str]]:

@@ -18,7 +18,7 @@ import torch
 import hypernet
 from hypernet.network import Linear, Metadata, Net, Network, Pair
 from tests.hostile import network, text, zipped
-from tests.hosts.conftest import REAL, folder_of
+from tests.hosts.conftest import FOLDERS, REAL
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
@@ -69,7 +69,7 @@ def write(folder: Path) -> None:
 def host(request: pytest.FixtureRequest) -> Iterator[Any]:
     from tests.hosts.real import running
 
-    with running(folder_of(request.param), request.param) as real:
+    with running(FOLDERS[request.param], request.param) as real:
         write(real.folder)
         real.call("/hypernet/v1/refresh", {})
         yield real

@@ -17,7 +17,7 @@ import pytest
 
 import hypernet
 from tests.hosts import models, nets
-from tests.hosts.conftest import REAL, folder_of
+from tests.hosts.conftest import FOLDERS, REAL
 from tests.hosts.real import running
 from tests.hosts.test_webui import BOTH, same, same_as_reference, settings
 
@@ -44,7 +44,7 @@ def files(root: Path) -> dict[Path, Callable[[Path], None]]:
 
 @pytest.fixture(scope="module", params=[kind for kind in REAL if kind != "a1111"])
 def host(request: pytest.FixtureRequest) -> Iterator[Any]:
-    root = folder_of(request.param)
+    root = FOLDERS[request.param]
     with ExitStack() as stack:
         for path, write in files(root).items():
             stack.enter_context(models.file(path, write))
