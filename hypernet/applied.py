@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 from weakref import ReferenceType, ref
 
 from torch import nn
@@ -13,8 +14,17 @@ from hypernet.engine.step import ReadWeight
 from hypernet.engine.tensors import readable_weight
 from hypernet.network import Network
 from hypernet.plan import Use, make_plan, open_tags
+from hypernet.schedule import Moment
 from hypernet.sites import find_sites
 from hypernet.tags import Tag
+
+Watch = Callable[[nn.Module, Callable[[nn.Module], None]], Callable[[], None]]
+"""(UNet, found) -> stop: calls `found` for each module that the UNet's call runs and that the tags are for, too."""
+
+
+def watch_nothing(unet: nn.Module, found: Callable[[nn.Module], None]) -> Callable[[], None]:
+    """For programs whose UNet runs alone."""
+    return lambda: None
 
 
 class Applied:
@@ -23,6 +33,7 @@ class Applied:
     engine: has the hooks; what it had attached before is detached.
     load: a name -> its network; raises HypernetError, which becomes a note.
     clock, read_weight: as of `Engine.attach`.
+    watch: finds what runs beside the UNet and is of its kind, such as a ControlNet.
     """
 
     def __init__(
@@ -32,6 +43,7 @@ class Applied:
         engine: Engine,
         clock: Clock = no_clock,
         read_weight: ReadWeight = readable_weight,
+        watch: Watch = watch_nothing,
     ) -> None:
         self.tags = tuple(tags)
         self.uses, notes = open_tags(self.tags, load)
@@ -39,14 +51,18 @@ class Applied:
         self.acting: tuple[Use, ...] = ()
         """The uses that act somewhere in the UNet."""
         self._notes = dict.fromkeys(notes)
-        self._engine, self._clock, self._read_weight = engine, clock, read_weight
+        self._engine, self._clock, self._read_weight, self._watch = engine, clock, read_weight, watch
         self._unet: ReferenceType[nn.Module] | None = None
+        self._moment = Moment()
+        self._beside: list[Engine] = []
+        self._stop_watching: Callable[[], None] = lambda: None
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What did not work so far, a sentence each."""
         if self._unet is not None:
-            self._notes.update(dict.fromkeys(self._engine.failures))
+            for engine in (self._engine, *self._beside):
+                self._notes.update(dict.fromkeys(engine.failures))
         return tuple(self._notes)
 
     @property
@@ -60,7 +76,9 @@ class Applied:
         plan = make_plan(self.uses, find_sites(unet))
         self.acting = plan.applied
         self._notes.update(dict.fromkeys(plan.notes))
-        self._engine.attach(unet, plan, self._clock, self._read_weight)
+        self._engine.attach(unet, plan, self._now, self._read_weight)
+        if plan.sites:
+            self._stop_watching = self._watch(unet, self._attach_beside)
         self._unet = ref(unet)  # not kept alive: hosts let go of a model to have the memory for its refiner
 
     def follow(self, unet: nn.Module) -> bool:
@@ -72,7 +90,20 @@ class Applied:
 
     def detach(self) -> None:
         """Leaves the UNet as it was. What went wrong until now stays in `notes`."""
-        if self._unet is not None:
-            self._notes.update(dict.fromkeys(self._engine.failures))
-            self._unet = None
-        self._engine.detach()
+        self._notes.update(dict.fromkeys(self.notes))
+        self._unet = None
+        self._stop_watching()
+        for engine in (self._engine, *self._beside):
+            engine.detach()
+        self._beside = []
+
+    def _now(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Moment:
+        self._moment = self._clock(args, kwargs)
+        return self._moment
+
+    def _attach_beside(self, module: nn.Module) -> None:
+        """What runs within a call of the UNet is at the moment where the UNet is."""
+        engine = Engine(dtype=self._engine.dtype)
+        self._beside.append(engine)
+        engine.attach(module, make_plan(self.uses, find_sites(module)), lambda *_: self._moment, self._read_weight)
+        engine.begin(self._moment)

@@ -91,6 +91,16 @@ class Engine:
         if not self._weights.keep:
             self._weights.clear()
 
+    def begin(self, moment: Moment) -> None:
+        """Says where the run stands, within a call of what was attached to: its next call says so by itself."""
+        if self._run is not None:
+            self._run.begin(moment)
+
+    @property
+    def dtype(self) -> torch.dtype | None:
+        """What nets compute in; None: the type that the UNet computes in."""
+        return self._weights.dtype
+
     @property
     def attached(self) -> bool:
         return self._run is not None

@@ -81,6 +81,13 @@ class Host(Places, Protocol):
         """The dense weight that `module` multiplies by right now, adapters settled; None where nobody can tell."""
         ...
 
+    def watch(self, unet: nn.Module, found: Callable[[nn.Module], None]) -> Callable[[], None]:
+        """Calls `found` for each module beside the UNet that the host's own hypernetworks would act in, too.
+
+        Returns what ends it.
+        """
+        ...
+
     def new_clock(self, p: Processing) -> RunClock:
         """For one sampling run."""
         ...

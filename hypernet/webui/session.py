@@ -184,7 +184,7 @@ class Session:
         if active is not None and active.tags == tuple(tags):
             return active
         engine = self._engine_for(settings)
-        applied = Applied(tags, sampling.request.open, engine, sampling.clock, self.host.read_weight)
+        applied = Applied(tags, sampling.request.open, engine, sampling.clock, self.host.read_weight, self.host.watch)
         sampling.request.note(applied.notes)
         return applied if applied.uses else None
 

@@ -78,6 +78,12 @@ class A1111(WebUI):
                 lora.network_apply_weights(module)
         return readable_weight(module) if forward.__module__ == "torch.nn.modules.linear" else None
 
+    def watch(self, unet: nn.Module, found: Callable[[nn.Module], None]) -> Callable[[], None]:
+        """The native engine acts in ControlNets, too."""
+        from hypernet.webui.dialects.controlnet import ControlNetWatch
+
+        return ControlNetWatch(unet, found).stop
+
     def new_clock(self, p: Processing) -> RunClock:
         return CfgClock()
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hypernet.webui.host import Native, Processing
+
+if TYPE_CHECKING:
+    from torch import nn
 
 _NO_MARKUP = str.maketrans("<>", "‹›")
 """gradio 3 shows a sentence as text, gradio 4 as HTML: no stranger's picture may bring a script into either."""
@@ -37,6 +40,10 @@ class WebUI:
         from modules import shared
 
         return getattr(shared.opts, key, default)
+
+    def watch(self, unet: nn.Module, found: Callable[[nn.Module], None]) -> Callable[[], None]:
+        """Most hosts' hypernetworks act in the UNet alone."""
+        return lambda: None
 
     def reserve_memory(self, p: Processing, nbytes: int) -> None:
         """Most hosts offer no way to reserve any."""

@@ -6,7 +6,7 @@ four are found by feature: models live in `forge_objects`, projections are of th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +52,10 @@ class Forge(A1111):
             return None
         weight = dense_weight(module)
         return None if weight is None else _with_version(weight)
+
+    def watch(self, unet: nn.Module, found: Callable[[nn.Module], None]) -> Callable[[], None]:
+        """These hosts have no hypernetworks to be equal to: theirs act in the UNet alone."""
+        return lambda: None
 
     def new_clock(self, p: Processing) -> RunClock:
         return _ForgeClock()

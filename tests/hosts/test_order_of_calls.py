@@ -1,0 +1,174 @@
+"""Extensions that call a host's functions in an order of their own: many pictures of one request, regions, ControlNets.
+
+In the fake host, whose steps can be replaced; the extensions themselves: docs/hosts.md.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from tests.hosts.fake_host import FakeHost, _model
+from tests.hosts.test_webui import difference, same
+
+
+@pytest.fixture
+def fake(host: Any) -> FakeHost:
+    if not isinstance(host, FakeHost):
+        pytest.skip("only the fake host's steps can be replaced")
+    return host
+
+
+def test_a_request_drawn_a_thousand_times_can_be_closed(fake: FakeHost) -> None:
+    from modules import processing
+
+    p = processing.Processing(prompt="a cat <hypernet:t-text:1>", steps=0)
+    with contextlib.closing(p):
+        for _ in range(1100):
+            processing.process_images(p)
+    assert fake.state()["hooks"] == 0
+
+
+def test_a_copy_of_a_request_is_closed_by_itself(fake: FakeHost) -> None:
+    import copy
+
+    from modules import processing
+
+    class Closed(processing.Processing):
+        closed = False
+
+        def close(self) -> None:
+            self.closed = True
+
+    p = Closed(prompt="a cat <hypernet:t-text:1>")
+    processing.process_images(p)
+    cell = copy.copy(p)
+    processing.process_images(cell)
+    cell.close()
+    assert cell.closed and not p.closed
+
+
+Region = str
+"""What a region's prompt adds to the main one."""
+
+
+def with_regions(regions: Sequence[Region]) -> Callable[..., Tensor]:
+    """A step as tiled extensions make it: the background, then each region, whose tags count for it alone."""
+
+    def guided(p: Any, denoiser: Any, x: Tensor, conds: Sequence[Tensor]) -> Tensor:
+        from modules import extra_networks, processing, script_callbacks, shared
+
+        text, dull = torch.stack(list(conds)), torch.stack([processing._text("dull")])
+        params = SimpleNamespace(
+            x=torch.cat([x, x]),
+            text_cond=text,
+            text_uncond=dull,
+            denoiser=denoiser,
+            sampling_step=denoiser.step,
+            total_sampling_steps=p.steps,
+        )
+        script_callbacks.call("cfg_denoiser", params)
+
+        def once(part: Tensor, cond: Tensor) -> Tensor:
+            unet = shared.sd_model.model.diffusion_model
+            out = unet(torch.cat([part, part]), None, context=torch.cat([cond, dull]))
+            return out[1:] + 0.5 * (out[:1] - out[1:])
+
+        out, half = once(x, text), x.shape[1] // 2
+        for part, region in zip((slice(0, half), slice(half, None)), regions, strict=True):
+            texts, data = extra_networks.parse_prompts([f"{p.all_prompts[0]}, {region}"])
+            extra_networks.activate(p, data)
+            out[:, part] += once(x[:, part], torch.stack([processing._text(texts[0])]))
+            extra_networks.deactivate(p, data)
+        return out
+
+    return guided
+
+
+@contextlib.contextmanager
+def steps_like(step: Callable[..., Tensor]) -> Iterator[None]:
+    from modules import processing
+
+    before, processing._guided = processing._guided, step
+    try:
+        yield
+    finally:
+        processing._guided = before
+
+
+MAIN = "a cat <hypernet:t-linear:0.7>"
+
+
+def test_the_networks_of_the_main_prompt_stay_when_a_region_ends(fake: FakeHost) -> None:
+    with steps_like(with_regions(["sofa", "dog"])):
+        assert difference(fake.draw(MAIN, steps=3), fake.reference(MAIN, steps=3)).max() <= 1
+
+
+def test_a_region_s_own_networks_act_in_it_alone(fake: FakeHost) -> None:
+    with steps_like(with_regions(["sofa <hypernet:t-swish:1>", "dog"])):
+        own = fake.draw(MAIN, steps=1)
+    with steps_like(with_regions(["sofa", "dog"])):
+        none = fake.draw(MAIN, steps=1)
+    changed = difference(own, none)[0].any(-1)[0]
+    half = len(changed) // 2
+    assert changed[:half].any() and not changed[half:].any()
+    assert "t-swish: " in own.infotext and "t-linear: " in own.infotext
+    assert fake.state()["hooks"] == 0
+
+
+def test_the_steps_of_a_run_count_for_a_region_s_networks(fake: FakeHost) -> None:
+    with steps_like(with_regions(["sofa <hypernet:t-linear:0.7:start=0.5>", "dog"])):
+        late = fake.draw("a cat", steps=4)
+    with steps_like(with_regions(["sofa <hypernet:t-linear:0.7>", "dog"])):
+        always = fake.draw("a cat", steps=4)
+    with steps_like(with_regions(["sofa", "dog"])):
+        never = fake.draw("a cat", steps=4)
+    assert not same(late, never) and not same(late, always)
+
+
+def test_tags_activated_in_a_step_and_never_deactivated_count_from_then_on(fake: FakeHost) -> None:
+    from modules import extra_networks, processing
+
+    plain_step = processing._guided
+
+    def switched(p: Any, denoiser: Any, *rest: Any) -> Tensor:
+        made: Tensor = plain_step(p, denoiser, *rest)
+        extra_networks.activate(p, extra_networks.parse_prompts(["a cat <hypernet:t-swish:0.5>"])[1])
+        return made
+
+    with steps_like(switched):
+        ours, native = fake.draw(MAIN, steps=3), fake.reference(MAIN, steps=3)
+    assert difference(ours, native).max() <= 1
+    assert fake.state()["hooks"] == 0
+
+
+@pytest.mark.parametrize("name", ["t-linear", "t-norm", "t-text"])
+def test_a_controlnet_of_the_host_s_own_attention_has_the_networks_too(fake: FakeHost, name: str) -> None:
+    from modules import shared
+
+    control, unet = _model(7).model.diffusion_model, shared.sd_model.model.diffusion_model
+    plain = type(unet).forward
+
+    def with_control(x: Tensor, timesteps: Any = None, context: Any = None) -> Tensor:
+        made: Tensor = plain(unet, x + 0.5 * control(x, timesteps, context), timesteps, context)
+        return made
+
+    prompt = f"a cat <hypernet:{name}:0.7>"
+    unet.forward = with_control
+    try:
+        ours, native = fake.draw(prompt, steps=3), fake.reference(prompt, steps=3)
+        late = fake.draw(f"a cat <hypernet:{name}:0.7:start=0.4>", steps=3)
+    finally:
+        del unet.forward
+    assert difference(ours, native).max() <= 1
+    assert not same(late, ours)
+    hooked = [module for module in control.modules() if module._forward_pre_hooks or "forward" in module.__dict__]
+    assert not hooked
+    assert not np.array_equal(ours.pixels, fake.draw(prompt, steps=3).pixels)
