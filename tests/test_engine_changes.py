@@ -100,7 +100,7 @@ def _cached(engine: Engine) -> int:
     return engine._weights.nbytes + kept + sum(context.value.nbytes for context in contexts)
 
 
-@pytest.mark.parametrize("error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory")], ids=repr)
+@pytest.mark.parametrize("error", [MemoryError(), torch.cuda.OutOfMemoryError("CUDA out of memory")], ids=repr)
 def test_without_memory_to_fold_the_nets_run_beside_the_projection(
     error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
