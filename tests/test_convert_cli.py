@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 pytest.importorskip("typer")
 
 from typer.testing import CliRunner
 
 import hypernet
+from hypernet import Metadata
 from hypernet.cli.commands import app
 from tests.test_convert_bake import checkpoint
 from tests.unets import TinyUNet, network
@@ -33,7 +36,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     return run
 
 
-@pytest.mark.parametrize("command", ["bake", "lora"])
+@pytest.mark.parametrize("command", ["bake", "lora", "merge"])
 def test_every_command_explains_itself_with_an_example(command: str, run: Run) -> None:
     code, out, _ = run(command, "--help")
     assert code == 0
@@ -82,3 +85,75 @@ def test_lora_writes_nothing_over_the_limit_and_more_when_allowed(run: Run) -> N
     assert not Path("lora.safetensors").exists()
     assert run("lora", "model.safetensors", "ink.pt", "--rank", "1", "--limit", "1", "-o", "lora.safetensors")[0] == 0
     assert Path("lora.safetensors").exists()
+
+
+def test_merge_says_exact_where_it_is_and_measures_where_it_is_not(run: Run) -> None:
+    hypernet.save(network(seed=1), "one.pt")
+    hypernet.save(network(seed=2), "two.pt")
+    code, out, err = run("merge", "one.pt:0.7", "two.pt:0.4:k=0", "-o", "both.pt")
+    assert (code, err) == (0, "")
+    assert out.startswith("Exact.\n")
+    x = torch.randn(1, 3, 16)
+    one, two, both = (hypernet.load(f"{name}.pt").pairs[16] for name in ("one", "two", "both"))
+    torch.testing.assert_close(both.v(x), two.v(one.v(x, 0.7), 0.4), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(both.k(x), one.k(x, 0.7), atol=1e-4, rtol=1e-4)
+    metadata = Metadata(activation_func="relu", activate_output=False, is_layer_norm=True)
+    for seed, name in ((1, "norm1.pt"), (2, "norm2.pt")):
+        hypernet.save(replace(network(seed=seed, kind="relu+ln"), metadata=metadata), name)
+    code, out, err = run("merge", "norm1.pt", "norm2.pt", "-o", "mean.pt")
+    assert code == 0
+    assert "mean of weights" in out and "not measured" in out and "--checkpoint" in err
+
+
+def test_merge_finds_the_networks_of_a_hns_file_beside_it(tmp_path: Path, run: Run) -> None:
+    hypernet.save(network(seed=1), "one.pt")
+    Path("mix.hns").write_text('["one", ("one", 0.5)]')
+    assert run("merge", "mix.hns", "-o", "mix.safetensors")[0] == 0
+    Path("other.hns").write_text('["nowhere"]')
+    code, _, err = run("merge", "other.hns", "-o", "other.safetensors")
+    assert code == 1
+    assert "nowhere" in err
+
+
+@pytest.mark.parametrize("options", [":1:lbw=MIDD", ":1:self=0", ":0@0,1@1", ":1:on=cond"])
+def test_merge_refuses_what_no_network_can_hold(options: str, run: Run) -> None:
+    hypernet.save(network(seed=1), "one.pt")
+    code, _, err = run("merge", f"one.pt{options}", "-o", "two.pt")
+    assert code == 1
+    assert err.startswith("one.pt: ")
+    assert run("merge", "one.pt", "-o", "one.pt", "--force")[0] == 1
+
+
+DEMO = Path(hypernet.__file__).parent / "app" / "demo"
+needs_demo = pytest.mark.skipif(
+    not (DEMO / "weights" / "model_index.json").is_file() or not (DEMO / "hypernetworks").is_dir(),
+    reason="the demo model is not trained yet",
+)
+
+
+@needs_demo
+def test_a_network_with_an_activation_is_fitted_on_a_run_and_refused_when_it_is_too_far(run: Run) -> None:
+    pytest.importorskip("diffusers")
+    Path("prompts.txt").write_text("\n".join(f"a {c} {s}" for c in ("red", "blue", "green") for s in ("star", "moon")))
+    ink = DEMO / "hypernetworks" / "ink.pt"
+    command = ("lora", DEMO / "weights", ink, "--prompts", "prompts.txt", "-o", "ink.safetensors")
+    code, out, err = run(*command)
+    assert code == 1
+    assert "on contexts of a run" in out
+    assert "over the limit of 10%" in err
+    assert run(*command, "--limit", "0.9")[0] == 0
+
+
+@needs_demo
+def test_a_merge_that_is_not_exact_is_measured_on_the_checkpoint(run: Run) -> None:
+    pytest.importorskip("diffusers")
+    Path("prompts.txt").write_text("a red star\na blue moon\na green circle")
+    metadata = Metadata(activation_func="relu", activate_output=False, is_layer_norm=True)
+    for seed, name in ((1, "norm1.pt"), (2, "norm2.pt")):
+        made = network(seed=seed, kind="relu+ln", widths=(64, 80, 96, 128))
+        hypernet.save(replace(made, metadata=metadata), name)
+    command = ("merge", "norm1.pt:0.1", "norm2.pt:0.1", "-o", "mean.pt", "-c", DEMO / "weights")
+    code, out, _ = run(*command, "--prompts", "prompts.txt")
+    assert code == 0
+    assert "mean of weights" in out and "not measured" not in out
+    assert out.count("%") == 8

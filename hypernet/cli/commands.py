@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from hypernet import __version__
-from hypernet.cli import bake, bench, civitai, draw, inspect, lora
+from hypernet.cli import bake, bench, civitai, draw, inspect, lora, merge
 from hypernet.cli.console import Commands
 
 app = typer.Typer(
@@ -40,6 +40,7 @@ app.command("convert")(inspect.convert)
 app.command("bench")(bench.bench)
 app.command("bake")(bake.bake)
 app.command("lora")(lora.lora)
+app.command("merge")(merge.merge)
 app.command("search")(civitai.search)
 app.command("get")(civitai.get)
 app.command("lookup")(civitai.lookup)

@@ -15,7 +15,7 @@ from hypernet.errors import HypernetError
 
 if TYPE_CHECKING:
     from hypernet.convert.contexts import Contexts
-    from hypernet.convert.parts import Part
+    from hypernet.plan import Use
 
 Prompts = Annotated[
     Path | None,
@@ -72,8 +72,9 @@ def lora(
         raise HypernetError(f"{output} is there already: choose another name, or replace it with --force.")
     parts = [read_part(file) for file in files]
     form = Form(exact, rank, energy, bias or exact, torch.float32 if full else torch.float16)
-    needs_run = measure or not all(part.use().network.linear for part in parts)
-    contexts = contexts_of_a_run(checkpoint, parts, prompts) if needs_run else None
+    uses = [part.use() for part in parts]
+    needs_run = measure or not all(use.network.linear for use in uses)
+    contexts = contexts_of_a_run(checkpoint, uses, prompts) if needs_run else None
     with copying("Projections") as begin:
         made = to_lora(checkpoint, parts, form, contexts, progress=begin)
     name, worst = made.worst
@@ -109,8 +110,8 @@ def _back(checkpoint: Path, files: Sequence[str], output: Path, limit: float, fu
     out.print(f"{clean(output)}: {output.stat().st_size / 1e6:.1f} MB.", markup=False)
 
 
-def contexts_of_a_run(checkpoint: Path | None, parts: Sequence[Part], prompts: Path | None) -> Contexts:
-    """Contexts of pictures drawn with these networks, on a checkpoint or else on the demo."""
+def contexts_of_a_run(checkpoint: Path, uses: Sequence[Use], prompts: Path | None) -> Contexts:
+    """Contexts of pictures that a checkpoint draws with these networks."""
     with waiting("Loading the model"):
         from hypernet.app import drawing
         from hypernet.convert.contexts import record
@@ -119,7 +120,7 @@ def contexts_of_a_run(checkpoint: Path | None, parts: Sequence[Part], prompts: P
     chosen = _prompts(prompts)
     with progress("Drawing, to measure", _STEPS * min(_DRAWN, len(chosen))) as advance:
         drawn = min(_DRAWN, len(chosen))
-        return record(pipe, [part.use() for part in parts], chosen, steps=_STEPS, drawn=drawn, progress=advance)
+        return record(pipe, uses, chosen, steps=_STEPS, drawn=drawn, progress=advance)
 
 
 def _prompts(file: Path | None) -> Sequence[str]:

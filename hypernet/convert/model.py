@@ -10,6 +10,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from hypernet.convert.affine import Affine, chain
+from hypernet.convert.parts import refuse_moving
 from hypernet.convert.tensorfile import TensorFile
 from hypernet.errors import HypernetError
 from hypernet.network import Net
@@ -158,17 +159,6 @@ def changes(unet: UNet, uses: Sequence[Use]) -> tuple[Change, ...]:
         return maps[links]
 
     return tuple(Change(site, affine(links, site.width)) for site, links in chains(unet, uses).items())
-
-
-def refuse_moving(use: Use) -> None:
-    """Raises HypernetError for options that only a run can follow."""
-    course = use.tag.course
-    moves = course.varies or course.hires is not None or (course.start, course.stop) != (0.0, 1.0)
-    if moves or use.tag.on != "both":
-        raise HypernetError(
-            f"{use.tag.name}: in a file a strength is one number, so schedules, hr=, start=, stop= and on= have no "
-            "place in it. Leave them out."
-        )
 
 
 def skeleton(shapes: Mapping[str, tuple[int, ...]]) -> nn.Module:

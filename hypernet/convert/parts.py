@@ -43,14 +43,30 @@ class Part:
         if absent:
             has = ", ".join(map(str, network.widths))
             raise HypernetError(f"{self.path.name}: it has no width {absent[0]}; it has {has}.")
+        scales = any(factor not in (0, 1) for factor in self.widths.values())
         pairs = {
-            width: pair if factor == 1 else Pair(scaled(pair.k, factor), scaled(pair.v, factor))
+            width: Pair(scaled(pair.k, factor), scaled(pair.v, factor)) if scales else pair
             for width, pair in network.pairs.items()
             if (factor := self.widths.get(width, 1.0))
         }
         if not pairs:
             raise HypernetError(f"{self.path.name}: every width has the factor 0, so that nothing of it is left.")
         return Use(self.tag, replace(network, pairs=pairs))
+
+    def use_in_file(self) -> Use:
+        """`use`, where what is made is a network: it has the same nets at all sites of a width.
+
+        Raises HypernetError for options that are of a prompt or of a site.
+        """
+        tag = self.tag
+        if (tag.self_attention, tag.cross_attention, tag.blocks) != (1.0, 1.0, None):
+            raise HypernetError(
+                f"{self.path.name}: self=, cross= and lbw= are of places in a model, which a network does not know. "
+                "Leave them out, or give a factor for a width: 768=0.5."
+            )
+        used = self.use()
+        refuse_moving(used)
+        return used
 
     def told(self) -> dict[str, str]:
         """Which file it is and how much of it, for the metadata of what is made."""
@@ -93,6 +109,17 @@ def _factor(path: Path, width: int, text: str) -> float:
     if not isinstance(tag, Tag):
         raise HypernetError(f"{path.name}: the factor of width {width}: {tag.reason}")
     return tag.course.strength.points[0][0]
+
+
+def refuse_moving(use: Use) -> None:
+    """Raises HypernetError for options that only a run can follow."""
+    course = use.tag.course
+    moves = course.varies or course.hires is not None or (course.start, course.stop) != (0.0, 1.0)
+    if moves or use.tag.on != "both":
+        raise HypernetError(
+            f"{use.tag.name}: in a file a strength is one number, so schedules, hr=, start=, stop= and on= have no "
+            "place in it. Leave them out."
+        )
 
 
 def scaled(net: Net, factor: float) -> Net:
