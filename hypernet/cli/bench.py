@@ -67,23 +67,21 @@ def bench(
 def _explain(unet: Any, plans: Mapping[str, Plan | None], as_json: bool) -> None:
     """How each network would be computed; nothing is measured."""
     from hypernet.engine import Engine
-    from hypernet.engine.strategies.choose import COSTS
 
     engine, rows = Engine(), []
     for name, plan in plans.items():
         if plan is not None:
             engine.attach(unet, plan)
             rows += [
-                (name, "text" if alike.cross else "picture", alike.width, count, alike.way.name, alike.way)
+                (name, "text" if alike.cross else "picture", alike.width, count, alike.strategy, alike.cost, alike.why)
                 for alike, count in engine.details().items()
             ]
             engine.detach()
-    columns = ("network", "sees", "width", "projections", "way")
+    columns = ("network", "sees", "width", "projections", "strategy", "costs", "why")
     if as_json:
-        show_json([dict(zip(columns, row, strict=False)) | {"costs": COSTS[row[4]], "why": row[5].why} for row in rows])
+        show_json([dict(zip(columns, row, strict=True)) for row in rows])
         return
-    cells = ((*row[:5], COSTS[row[4]], row[5].why) for row in rows)
-    out.print(table(*columns[:2], ">width", ">projections", "way", "a step costs", "because", rows=cells))
+    out.print(table(*columns[:2], ">width", ">projections", "strategy", "a step costs", "because", rows=rows))
 
 
 def measure(

@@ -155,9 +155,8 @@ def demo(
     images: list[Image] = []
     with progress("Drawing", _DEMO_STEPS * len(DEMO_STRENGTHS)) as advance:
         for strength in DEMO_STRENGTHS:
-            request = drawing.Request(
-                f"{prompt} <hypernet:{network}:{strength:g}>", steps=_DEMO_STEPS, cfg=_DEMO_CFG, seed=seed
-            )
+            tagged = f"{prompt} <hypernet:{network}:{strength:g}>" if strength else prompt
+            request = drawing.Request(tagged, steps=_DEMO_STEPS, cfg=_DEMO_CFG, seed=seed)
             images += [picture.image for picture in drawing.draw(model, request, advance)]
             if model.pipe.notes:
                 raise HypernetError(model.pipe.notes[0])

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
 
 from hypernet.schedule import Moment
-from hypernet.tags import Tag
 
 
 class PipelineClock:
@@ -22,8 +21,6 @@ class PipelineClock:
         self._timesteps: list[float] = []
         self._first: int | None = None
         self._last = -1
-        self._halves_known = True
-        self._halves: set[bool] = set()
 
     def __call__(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Moment:
         """args, kwargs: of the UNet, `(sample, timestep, encoder_hidden_states)`. sample: (batch, ...)."""
@@ -35,10 +32,7 @@ class PipelineClock:
         order = getattr(self._pipe.scheduler, "order", 1)  # UNet calls per step
         step = (self._last - self._first) // order
         calls = getattr(self._pipe, "num_timesteps", None) or len(self._pipe.scheduler.timesteps) - self._first
-        cond = self._cond(sample.shape[0])
-        self._halves |= set(cond or ())
-        self._halves_known &= cond is not None
-        return Moment(step, max(-(-calls // order), step + 1), cond=cond)
+        return Moment(step, max(-(-calls // order), step + 1), cond=self._cond(sample.shape[0]))
 
     def _index(self, timestep: Any) -> int:
         """The place in the scheduler's timesteps. Most schedulers count themselves, once they have begun."""
@@ -68,13 +62,3 @@ class PipelineClock:
         if rows % len(parts):
             return None
         return tuple(part for part in parts for _ in range(rows // len(parts)))
-
-    def complaints(self, tags: Iterable[Tag]) -> Iterator[str]:
-        """What to tell about tags for one half of the batch, after the run."""
-        for tag in tags:
-            if tag.on == "both" or self._first is None:
-                continue
-            if not self._halves_known:
-                yield f"{tag.text}: this pipeline doesn't tell which half of a batch is the negative prompt's."
-            elif (tag.on == "cond") not in self._halves:
-                yield f"{tag.text}: no effect, as there is no negative prompt without guidance (guidance_scale 1)."

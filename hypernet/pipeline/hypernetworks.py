@@ -75,8 +75,7 @@ class Hypernetworks:
     @contextmanager
     def _attached(self, tags: Sequence[Tag], notes: list[str]) -> Iterator[None]:
         """The tags on the pipeline's UNet. Adds to `notes` what did not work, also during the run."""
-        clock = PipelineClock(self.pipe)
-        applied = Applied(tags, self.library.open, self._engine, clock)
+        applied = Applied(tags, self.library.open, self._engine, PipelineClock(self.pipe))
         notes.extend(applied.notes)
         unet = getattr(self.pipe, "unet", None)
         if not isinstance(unet, nn.Module) or not applied.uses:
@@ -92,8 +91,7 @@ class Hypernetworks:
                 yield
             finally:
                 applied.detach()
-                notes.extend(applied.notes)
-                notes.extend(clock.complaints(use.tag for use in applied.uses))
+                notes.extend((*applied.notes, *applied.afterwards))
 
     def to(self, *args: Any, **kwargs: Any) -> Hypernetworks:
         """The pipeline's `to`, on the pipeline itself."""
