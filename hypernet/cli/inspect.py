@@ -1,4 +1,4 @@
-"""`list`, `info` and `convert`: what is in the files."""
+"""`list`, `info` and `convert`: commands about files."""
 
 from __future__ import annotations
 
@@ -10,36 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hypernet.app.demo import NETWORKS
 from hypernet.cli.console import note, out, show_json, table, waiting
+from hypernet.cli.options import AsJson, Folders, Force, folders_or_usual
 from hypernet.errors import HypernetError
 
 if TYPE_CHECKING:
     from hypernet.files import Summary
     from hypernet.library import Entry
     from hypernet.network import Metadata, Net, Network
-
-USUAL_FOLDERS = (Path("models/hypernetworks"), Path("hypernetworks"))
-
-Folders = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--hypernetworks",
-        "-H",
-        metavar="FOLDER",
-        envvar="HYPERNETWORKS",
-        help="Where hypernetwork files lie; may be given again. Without it: models/hypernetworks, hypernetworks.",
-    ),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for other programs.")]
-
-
-def folders_or_usual(folders: list[Path] | None) -> list[Path]:
-    """The folders asked for, or the usual ones that are here; always with the demo's own networks."""
-    for folder in folders or ():
-        if not folder.is_dir():
-            raise HypernetError(f"{folder}: there is no such folder.")
-    return [*(folders or [folder for folder in USUAL_FOLDERS if folder.is_dir()]), NETWORKS]
 
 
 def list_files(folders: Folders = None, as_json: AsJson = False) -> None:
@@ -120,7 +98,7 @@ _TOLD = ("name", "step", "sd_checkpoint_name", "sd_checkpoint", "weight_initiali
 
 
 def _training(metadata: Metadata) -> Iterator[tuple[str, object]]:
-    """What the file says about how it was made, where it says something."""
+    """What the file says about how it was made."""
     for name in _TOLD:
         value = getattr(metadata, name)
         if value is not None:
@@ -143,21 +121,21 @@ def _norms(network: Network) -> Iterator[tuple[object, ...]]:
 def _facts(summary: Summary) -> dict[str, Any]:
     facts = {field.name: getattr(summary, field.name) for field in fields(summary) if field.name != "metadata"}
     metadata = {field.name: getattr(summary.metadata, field.name) for field in fields(summary.metadata)}
-    metadata["extra"] = sorted(summary.metadata.extra)  # their names alone: anything may be in them
+    metadata["extra"] = sorted(summary.metadata.extra)  # only their names, as they may hold anything
     return facts | {"metadata": metadata}
 
 
 def norm(net: Net) -> float:
-    """The Euclidean norm of all its weights together."""
+    """The Euclidean norm of all its weights."""
     return float(sum(float(tensor.double().square().sum()) for tensor in net.tensors()) ** 0.5)
 
 
 def convert(
     source: Annotated[Path, typer.Argument(help="The file to read.")],
-    target: Annotated[Path, typer.Argument(help="The file to write; .pt or .safetensors says how.")],
-    half: Annotated[bool, typer.Option("--half", help="Store float16: half the size, the rounding of half.")] = False,
+    target: Annotated[Path, typer.Argument(help="The file to write: .pt or .safetensors.")],
+    half: Annotated[bool, typer.Option("--half", help="Store float16: half the size, less exact.")] = False,
     full: Annotated[bool, typer.Option("--full", help="Store float32.")] = False,
-    force: Annotated[bool, typer.Option("--force", "-f", help="Replace the target if it is there.")] = False,
+    force: Force = False,
 ) -> None:
     """Convert between .pt and .safetensors. Without --half or --full nothing is lost.
 
@@ -168,7 +146,7 @@ def convert(
     hypernet convert ink.safetensors ink-half.pt --half
     """
     if half and full:
-        raise typer.BadParameter("choose one of --half and --full")
+        raise typer.BadParameter("choose either --half or --full")
     if target.exists() and not force:
         raise HypernetError(f"{target} is there already: choose another name, or replace it with --force.")
     import torch
