@@ -30,6 +30,11 @@ def clean(text: object) -> str:
     return printable(" ".join(str(text).split("\n")))
 
 
+def size(count: int) -> str:
+    """Bytes for people."""
+    return f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count / 1e3:.1f} kB"
+
+
 def table(*columns: str, rows: Iterable[tuple[object, ...]]) -> Table:
     """A plain table. No cell is read as markup or cut off. A column whose name begins with `>` is right-aligned."""
     made = Table(box=None, pad_edge=False, header_style="bold", show_header=any(columns))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -10,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hypernet.cli.console import note, out, show_json, table, waiting
+from hypernet.cli import folders
+from hypernet.cli.console import note, out, show_json, size, table, waiting
 from hypernet.cli.options import AsJson, Folders, Force, folders_or_usual
 from hypernet.errors import HypernetError
 
@@ -50,17 +50,31 @@ def _listed(entry: Entry) -> dict[str, Any]:
 
 
 def info(
-    file: Annotated[Path, typer.Argument(help="A hypernetwork file, .pt or .safetensors.")], as_json: AsJson = False
+    file: Annotated[Path, typer.Argument(help="A hypernetwork file, .pt or .safetensors, or a folder of them.")],
+    as_json: AsJson = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Of a folder: print CSV, for spreadsheets.")] = False,
 ) -> None:
     """Show what is in a hypernetwork file: structure, activation, widths, training, weights.
+
+    Of a folder: what is in each file, what is there twice, and what can't be used and why.
 
     [bold]Examples[/bold]
 
     hypernet info ink.pt
 
     hypernet info ink.safetensors --json
+
+    hypernet info models/hypernetworks --csv > files.csv
     """
+    if as_json and as_csv:
+        raise typer.BadParameter("choose one of --json and --csv")
+    if file.is_dir():
+        folders.info(file, as_json, as_csv)
+        return
+    if as_csv:
+        raise typer.BadParameter("--csv is for a folder; a file has --json")
     from hypernet.files import load, peek
+    from hypernet.library.hashes import sha256
 
     with waiting(f"Reading {file.name}"):
         summary, network = peek(file), load(file)
@@ -131,22 +145,42 @@ def norm(net: Net) -> float:
 
 
 def convert(
-    source: Annotated[Path, typer.Argument(help="The file to read.")],
-    target: Annotated[Path, typer.Argument(help="The file to write: .pt or .safetensors.")],
+    source: Annotated[Path, typer.Argument(help="The file to read, or a folder of them.")],
+    target: Annotated[
+        Path | None,
+        typer.Argument(
+            help="The file to write; .pt or .safetensors says how. For a folder: another folder, or beside the files.",
+            show_default=False,
+        ),
+    ] = None,
+    to: Annotated[
+        str | None, typer.Option("--to", metavar="KIND", help="For a folder: safetensors (the default) or pt.")
+    ] = None,
     half: Annotated[bool, typer.Option("--half", help="Store float16: half the size, less exact.")] = False,
     full: Annotated[bool, typer.Option("--full", help="Store float32.")] = False,
     force: Force = False,
 ) -> None:
-    """Convert between .pt and .safetensors. Without --half or --full nothing is lost.
+    """Convert between .pt and .safetensors. Without --half or --full nothing is lost; originals stay as they are.
 
     [bold]Examples[/bold]
 
     hypernet convert ink.pt ink.safetensors
 
     hypernet convert ink.safetensors ink-half.pt --half
+
+    hypernet convert models/hypernetworks
+
+    hypernet convert models/hypernetworks converted --half
     """
     if half and full:
         raise typer.BadParameter("choose either --half or --full")
+    if source.is_dir():
+        folders.convert(source, target, (to or "safetensors").lower().lstrip("."), half, full, force)
+        return
+    if to is not None:
+        raise typer.BadParameter("--to is for a folder: of a file the target's name says the kind", param_hint="--to")
+    if target is None:
+        raise typer.BadParameter("give the file to write", param_hint="TARGET")
     if target.exists() and not force:
         raise HypernetError(f"{target} is there already: choose another name, or replace it with --force.")
     import torch
@@ -158,17 +192,3 @@ def convert(
         save(network, target, dtype=torch.float16 if half else torch.float32 if full else None, overwrite=force)
     rows = [(path.name, size(path.stat().st_size)) for path in (source, target)]
     out.print(table("file", ">size", rows=rows))
-
-
-def size(count: int) -> str:
-    """Bytes for people."""
-    return f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count / 1e3:.1f} kB"
-
-
-def sha256(path: Path) -> str:
-    """64 hex digits."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while chunk := stream.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.progress import BarColumn, Progress, TextColumn
 
-from hypernet.cli.console import clean, err, fail, note, out, show_json, table
-from hypernet.cli.inspect import size
+from hypernet.cli.console import clean, err, fail, note, out, show_json, size, table
 from hypernet.cli.options import USUAL_FOLDERS, AsJson, Folders
 from hypernet.errors import HypernetError
 
