@@ -73,7 +73,7 @@ FLOORS = (
 
 WEBUI = (
     *("settings", "facts", "catalogue", "host", "infotext", "dialects"),
-    *("request", "session", "axes", "api", "wiring"),
+    *("request", "session", "axes", "api", "civitai_routes", "wiring"),
 )
 """The same inside the WebUI's wing."""
 

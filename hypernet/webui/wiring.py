@@ -44,8 +44,10 @@ def connect(session: Session, callbacks: Any) -> None:
         options = host.route_options(app)
         if options is not None:
             from hypernet.webui.api import add_routes
+            from hypernet.webui.civitai_routes import add_civitai_routes
 
             add_routes(app, catalogue, options)
+            add_civitai_routes(app, catalogue, options)
 
     def infotext_pasted(text: str, params: dict[str, Any]) -> None:
         infotext.pasted(params, catalogue.library, host.warn)

@@ -176,7 +176,7 @@ class _App:
     def __init__(self) -> None:
         self.routes: list[Any] = []
 
-    def add_api_route(self, path: str, endpoint: Any, methods: Any = (), dependencies: Any = ()) -> None:
+    def add_api_route(self, path: str, endpoint: Any, methods: Any = (), dependencies: Any = (), **_: Any) -> None:
         self.routes.append(SimpleNamespace(path=path, endpoint=endpoint, dependencies=dependencies))
 
     def call(self, address: str, body: Any) -> Any:
