@@ -111,13 +111,6 @@ class Hashes:
             _log.warning("The hash of %s could not be kept for next time: %s", path, error)
 
 
-def sha256(path: Path) -> str:
-    """The digest of a file, 64 hex digits, read anew. Raises OSError."""
-    digest = _read(path, threading.Event())
-    assert digest is not None
-    return digest
-
-
 def _read(path: Path, stop: threading.Event) -> str | None:
     hasher = hashlib.sha256()
     with path.open("rb", buffering=0) as stream:

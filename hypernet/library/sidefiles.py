@@ -93,6 +93,10 @@ class Source:
     sha256: str = ""
     """Of what was downloaded, 64 hex digits: a file that was converted since has another."""
 
+    def at(self, url: str) -> Source:
+        """The same, at another address; with another one, what is known of the old is gone."""
+        return self if url == self.url else Source(url)
+
 
 @dataclass(frozen=True)
 class Recommended:
