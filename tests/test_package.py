@@ -72,8 +72,8 @@ FLOORS = (
 """The rooms from the ground up, as docs/architecture.md draws them: each may know those before it only."""
 
 WEBUI = (
-    *("settings", "facts", "catalogue", "host", "infotext", "dialects"),
-    *("request", "session", "axes", "api", "civitai_routes", "wiring"),
+    *("settings", "facts", "catalogue", "cards", "previews", "host", "infotext", "dialects"),
+    *("request", "session", "axes", "api", "page_routes", "civitai_routes", "wiring"),
 )
 """The same inside the WebUI's wing."""
 

@@ -41,6 +41,9 @@ def connect(session: Session, callbacks: Any) -> None:
         add_axes(host.axes(), catalogue)
 
     def app_started(demo: Any, app: Any) -> None:
+        from hypernet.webui.page_routes import add_page_routes
+
+        add_page_routes(app, catalogue, host.page_guards())
         options = host.route_options(app)
         if options is not None:
             from hypernet.webui.api import add_routes

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import BarColumn, Progress, TextColumn
 
-from hypernet.cli.console import clean, err, fail, note, out, show_json, size, table
-from hypernet.cli.options import USUAL_FOLDERS, AsJson, Folders
+from hypernet.cli.console import clean, err, fail, note, out, show_json, table
+from hypernet.cli.inspect import USUAL_FOLDERS, AsJson, Folders, size
 from hypernet.errors import HypernetError
 
 if TYPE_CHECKING:
