@@ -22,7 +22,7 @@ from hypernet.civitai.connection import CivitaiError
 from hypernet.civitai.http import Http, Interrupted
 from hypernet.civitai.shapes import File
 from hypernet.civitai.watch import Watch
-from hypernet.errors import printable
+from hypernet.text import printable, size_in_words
 
 MAX_SIZE = 4 << 30
 """Bytes. The largest hypernetwork seen has 0.4 billion."""
@@ -180,7 +180,7 @@ def _refuse_large(file: File, size: int) -> None:
 def _refuse_without_room(folder: Path, size: int) -> None:
     with suppress(OSError):
         if shutil.disk_usage(folder).free < size + _SLACK:
-            raise CivitaiError(f"The disk of {folder} has no room for {size / 1e6:.0f} MB: make some and try again.")
+            raise CivitaiError(f"The disk of {folder} has no room for {size_in_words(size)}: make some and try again.")
 
 
 def _wrong(file: File, part: Path, watch: Watch) -> str | None:

@@ -9,7 +9,7 @@ from hypernet.civitai.get import Got
 from hypernet.civitai.lookup import Looked
 from hypernet.civitai.shapes import Model, Page, Version
 from hypernet.civitai.tasks import Task
-from hypernet.errors import carried
+from hypernet.text import json_safe
 
 
 def page_form(page: Page) -> dict[str, Any]:
@@ -50,7 +50,7 @@ def version_form(version: Version) -> dict[str, Any]:
 def got_form(got: Got) -> dict[str, Any]:
     """What was downloaded."""
     return {
-        "path": carried(str(got.path)),
+        "path": json_safe(str(got.path)),
         "already": got.already,
         "pickle": got.pickle,
         "model": got.model.id,
@@ -58,7 +58,7 @@ def got_form(got: Got) -> dict[str, Any]:
         "base": got.version.base_model,
         "words": list(got.version.trained_words),
         **advice_form(got.advice),
-        "preview": carried(str(got.preview)) if got.preview else None,
+        "preview": json_safe(str(got.preview)) if got.preview else None,
         "notes": list(got.notes),
     }
 

@@ -18,7 +18,7 @@ import requests
 from hypernet import __version__
 from hypernet.civitai.connection import CivitaiError, PublicAdapter, Refused, looks_private
 from hypernet.civitai.watch import Watch
-from hypernet.errors import printable
+from hypernet.text import printable
 
 AGENT = f"hypernet/{__version__} (hypernetworks for Stable Diffusion; python-requests)"
 MAX_JSON = 32 << 20

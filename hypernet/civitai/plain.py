@@ -6,7 +6,7 @@ import html
 import re
 from collections.abc import Iterator
 
-from hypernet.errors import carried
+from hypernet.text import json_safe
 
 MAX_HTML = 1 << 18
 """Characters that are read; the longest descriptions have some fifty thousand."""
@@ -21,7 +21,7 @@ _HIDDEN = frozenset(("script", "style", "template", "iframe", "svg", "noscript",
 def plain(text: str) -> str:
     """The text as a reader sees it: lines for paragraphs, `- ` for items, no tag, no control or direction character."""
     shown = "".join(_shown(text[:MAX_HTML]))
-    clean = "".join(char if char == "\n" or char.isprintable() else " " for char in carried(shown))
+    clean = "".join(char if char == "\n" or char.isprintable() else " " for char in json_safe(shown))
     lines = (re.sub(" +", " ", line).strip() for line in clean.split("\n"))
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
 

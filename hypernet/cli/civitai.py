@@ -11,8 +11,9 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn
 
 from hypernet.cli.console import clean, err, fail, note, out, show_json, table
-from hypernet.cli.inspect import USUAL_FOLDERS, AsJson, Folders, size
+from hypernet.cli.inspect import USUAL_FOLDERS, AsJson, Folders
 from hypernet.errors import HypernetError
+from hypernet.text import size_in_words
 
 if TYPE_CHECKING:
     from hypernet.civitai import Advice, Civitai, Got, Looked, Model, Watch
@@ -175,7 +176,13 @@ def _watched() -> Iterator[Watch]:
         task = bars.add_task("", total=None, told="")
 
         def show(progress: Told) -> None:
-            text = size(progress.done) if progress.unit == "bytes" else str(progress.done) if progress.total else ""
+            text = (
+                size_in_words(progress.done)
+                if progress.unit == "bytes"
+                else str(progress.done)
+                if progress.total
+                else ""
+            )
             bars.update(
                 task, description=clean(progress.doing), completed=progress.done, total=progress.total, told=text
             )

@@ -11,6 +11,7 @@ from hypernet.cli.bake import Force
 from hypernet.cli.console import clean, copying, out, table
 from hypernet.cli.lora import Prompts, contexts_of_a_run
 from hypernet.errors import HypernetError
+from hypernet.text import size_in_words
 
 if TYPE_CHECKING:
     from hypernet.network import Net
@@ -96,7 +97,7 @@ def reduce(
             "Nothing was written; allow more with --limit."
         )
     save(made.network, output, dtype=torch.float16 if half else None, overwrite=force)
-    sizes = f"{part.path.stat().st_size / 1e6:.1f} MB before, {output.stat().st_size / 1e6:.1f} MB now"
+    sizes = f"{size_in_words(part.path.stat().st_size)} before, {size_in_words(output.stat().st_size)} now"
     out.print(f"{clean(output)}: {sizes}.", markup=False)
 
 

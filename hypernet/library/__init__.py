@@ -15,13 +15,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hypernet.errors import HypernetError, UnreadableFile, carried
+from hypernet.errors import HypernetError, UnreadableFile
 from hypernet.library import moving, sidefiles
 from hypernet.library.hashes import Hashes
 from hypernet.library.loaded import Loaded
 from hypernet.library.names import Index, assign
 from hypernet.library.scan import SUFFIXES, Listing, Stamp, scan
 from hypernet.library.sidefiles import CivitaiInfo, Recommended, Source, UserMetadata
+from hypernet.text import json_safe
 
 if TYPE_CHECKING:
     from hypernet.network import Network
@@ -57,7 +58,7 @@ class Entry:
     @property
     def shown_path(self) -> str:
         """The path for JSON and HTML."""
-        return carried(str(self.path))
+        return json_safe(str(self.path))
 
 
 class NotFound(HypernetError):

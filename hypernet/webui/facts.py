@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from hypernet import atomic
 from hypernet.errors import HypernetError
 from hypernet.library import Entry
+from hypernet.text import size_in_words
 
 if TYPE_CHECKING:
     from hypernet.files import Summary
@@ -150,13 +151,6 @@ def line(told: Facts, nbytes: int) -> str:
         "" if told["base"] == "unknown" else str(told["base"]),
         f"trained {told['steps']:,} steps" if told.get("steps") else "",
         "costs nothing" if told["free while drawing"] else "",
-        size(nbytes),
+        size_in_words(nbytes),
     ]
     return " · ".join(part for part in parts if part)
-
-
-def size(nbytes: int) -> str:
-    """Bytes for people."""
-    if nbytes < 1e6:
-        return f"{max(nbytes / 1e3, 1):.0f} kB"
-    return f"{nbytes / 1e6:.1f} MB" if nbytes < 10e6 else f"{nbytes / 1e6:.0f} MB"

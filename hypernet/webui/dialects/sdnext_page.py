@@ -7,8 +7,8 @@ import json
 from datetime import datetime
 from typing import Any
 
-from hypernet.errors import carried
 from hypernet.library import Entry
+from hypernet.text import json_safe
 from hypernet.webui.cards import card, preview_url, words
 from hypernet.webui.catalogue import Catalogue
 from hypernet.webui.facts import line
@@ -57,7 +57,7 @@ def make_page(ui_extra_networks: Any, catalogue: Catalogue) -> Any:
             return {
                 "type": TITLE,
                 "name": entry.name,
-                "alias": carried(entry.path.stem),
+                "alias": json_safe(entry.path.stem),
                 "filename": path,
                 "hash": digest[:10] if digest else None,
                 "prompt": json.dumps(f" <hypernet:{entry.name}:{shown['strength']}>"),
