@@ -65,7 +65,7 @@ def imports(file: Path) -> Iterator[str]:
 
 
 FLOORS = (
-    *("errors", "atomic", "schedule", "blocks", "tags", "sites", "network", "plan"),
+    *("text", "safe_json", "errors", "atomic", "schedule", "blocks", "tags", "sites", "network", "plan"),
     *("files", "library", "engine", "applied", "pipeline", "hosts"),
     *("train", "convert", "civitai", "webui", "app", "__init__", "cli", "__main__"),
 )
