@@ -8,7 +8,7 @@ import json
 import os
 import sys
 import urllib.error
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -139,9 +139,12 @@ class FakeHost:
         return "second"
 
     @contextmanager
-    def lora(self, name: str) -> Iterator[None]:
+    def lora(self, name: str, write: Callable[[Path], None] | None = None) -> Iterator[None]:
         pytest.skip("the fake host has no LoRA")
         yield
+
+    def checkpoint(self) -> Path:
+        pytest.skip("the fake host has no checkpoint")
 
     def tracebacks(self) -> str:
         _, *after = self.console.getvalue().replace(f"{REPOSITORY}{os.sep}", "").split("Traceback")
