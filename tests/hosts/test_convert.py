@@ -8,11 +8,14 @@ from typing import Any
 import pytest
 import torch
 
+import hypernet
 from hypernet.convert.bake import bake
 from hypernet.convert.kohya import Layers
 from hypernet.convert.lora import Form, save_lora, to_lora
+from hypernet.convert.merge import merge
 from hypernet.convert.model import UNet
 from hypernet.convert.parts import read_part
+from hypernet.convert.recipe import Chain, Leaf
 from tests.hosts.test_webui import difference
 
 FORMS = {
@@ -44,7 +47,7 @@ def test_the_hosts_own_lora_loader_draws_what_the_network_draws(host: Any, form:
         save_lora(made, FORMS[form], [part], checkpoint, target)
 
     with host.lora("t-made", write):
-        told(host, host.draw(f"a cat <lora:t-made:{STRENGTH}>"), f"{host.kind}, {form}")
+        told(host, host.draw(f"a cat <lora:t-made:{STRENGTH}>"), form)
 
 
 def test_a_baked_checkpoint_draws_what_the_network_draws(host: Any) -> None:
@@ -52,4 +55,23 @@ def test_a_baked_checkpoint_draws_what_the_network_draws(host: Any) -> None:
     part = read_part(f"{host.folder / 't-linear.pt'}:{STRENGTH}")
     with host.another_checkpoint(lambda target: bake(checkpoint, [part], target) and None) as title:
         made = host.draw("a cat", options={"sd_model_checkpoint": title})
-        told(host, made, f"{host.kind}, baked")
+        told(host, made, "baked")
+
+
+def test_a_merged_file_draws_what_its_tags_draw(host: Any) -> None:
+    files = (host.folder / "t-safe.safetensors", host.folder / "t-linear.pt")
+    made = merge(Chain(tuple(Leaf(read_part(f"{file}:{STRENGTH}").use_in_file()) for file in files)))
+    assert made.exact
+    file = host.folder / "t-merged.pt"
+    hypernet.save(made.network, file)
+    host.call("/hypernet/v1/refresh", {})
+    try:
+        wanted = host.draw(f"a cat <hypernet:t-safe:{STRENGTH}> <hypernet:t-linear:{STRENGTH}>")
+        for drawn in (host.draw("a cat <hypernet:t-merged:1>"), host.reference("a cat <hypernet:t-merged:1>")):
+            found, effect = difference(drawn, wanted), difference(host.draw("a cat"), wanted)
+            print(f"max {found.max()}, mean {found.mean():.6f}, effect {effect.mean():.3f}: merged")
+            assert found.max() <= 1
+            assert found.mean() < 0.02 * effect.mean()
+    finally:
+        file.unlink()
+        host.call("/hypernet/v1/refresh", {})
