@@ -149,7 +149,8 @@ def demo(
     hypernet demo "a blue star" --network water
     """
     with waiting("Loading the demo model"):
-        from hypernet.app import drawing, strip
+        from hypernet.app import drawing
+        from hypernet.pipeline import strip
 
         model = drawing.open_model(None, [NETWORKS])
     images: list[Image] = []
