@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,13 +44,24 @@ class Batch:
 
     def __getitem__(self, rows: slice) -> Batch:
         """Some of its pictures."""
+        return self._each(lambda tensor: tensor[rows])
 
-        def cut(value: Any) -> Any:
+    def parts(self, size: int | None = None) -> Iterator[Batch]:
+        """Its pictures, so many at a time."""
+        for start in range(0, len(self), size or len(self) or 1):
+            yield self[start : start + (size or len(self))]
+
+    def to(self, device: torch.device) -> Batch:
+        """The same on a device."""
+        return self._each(lambda tensor: tensor.to(device))
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        def changed(value: Any) -> Any:
             if isinstance(value, Mapping):
-                return {name: one[rows] for name, one in value.items()}
-            return None if value is None else value[rows]
+                return {name: change(one) for name, one in value.items()}
+            return None if value is None else change(value)
 
-        return Batch(**{name: cut(value) for name, value in vars(self).items()})
+        return Batch(**{name: changed(value) for name, value in vars(self).items()})
 
 
 @dataclass(frozen=True)
@@ -104,16 +116,18 @@ class Trainer:
         self._clip, self._min_snr = clip or Clip(), min_snr
         self._train_mode()
 
-    def step(self, batches: Sequence[Batch], factor: float = 1.0) -> float:
-        """One optimizer step on micro-batches, after which gradients are gone. Returns the mean loss of their pictures.
+    def step(self, batches: Sequence[Batch], factor: float = 1.0, piece: int | None = None) -> float:
+        """One optimizer step on some batches. Returns the mean loss of their pictures before it.
 
-        factor: of the rate. With several processes each brings as many pictures.
+        factor: of the rate; piece: pictures in memory at a time, without which a batch is taken whole. Where there are
+        several processes, each takes its share of the same batches.
         """
-        pictures = sum(map(len, batches)) * self.accelerator.num_processes
+        pictures = sum(map(len, batches))
+        share = slice(self.accelerator.process_index, None, self.accelerator.num_processes)
         for group in self.optimizer.param_groups:
             group["lr"] = self.rates.at(self.done) * factor
         self.attached.dropping = True
-        loss = torch.stack([self._backward(batch, pictures) for batch in batches]).sum()
+        losses = [self._backward(part, pictures) for batch in batches for part in batch[share].parts(piece)]
         self.attached.dropping = False
         self.accelerator.unscale_gradients(self.optimizer)
         self._sum_over_processes()
@@ -121,10 +135,10 @@ class Trainer:
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.done += 1
-        return float(self.accelerator.reduce(loss, "sum"))
+        return float(self.accelerator.reduce(sum(losses, torch.zeros((), device=self.accelerator.device)), "sum"))
 
     def _backward(self, batch: Batch, pictures: int) -> Tensor:
-        loss = self.losses(batch).sum() / pictures
+        loss = self.losses(batch.to(self.accelerator.device)).sum() / pictures
         self.accelerator.backward(loss)
         return loss.detach()
 
@@ -139,11 +153,11 @@ class Trainer:
 
     def answer(self, batch: Batch) -> Tensor:
         """What the UNet with the network says to the noised pictures."""
-        noised = self.noise.noised(batch.latents, batch.noise, batch.timesteps)
+        noised = self.noise.noised(batch.latents, batch.noise, batch.timesteps).to(self.unet.dtype)
+        context = batch.context.to(self.unet.dtype)
+        added = dict(batch.added) or None
         with self.accelerator.autocast():
-            answer: Tensor = self.unet(
-                noised, batch.timesteps, batch.context, added_cond_kwargs=dict(batch.added) or None, return_dict=False
-            )[0]
+            answer: Tensor = self.unet(noised, batch.timesteps, context, added_cond_kwargs=added, return_dict=False)[0]
         return answer
 
     @contextmanager
@@ -162,10 +176,23 @@ class Trainer:
             inner.train() if training else inner.eval()
 
     def _sum_over_processes(self) -> None:
-        """Each process has seen its part of the pictures and divided by the number of all."""
+        """Each process has seen its share of the pictures and divided by the number of all."""
         if self.accelerator.num_processes > 1:
             for weight in self.weights:
-                weight.grad = self.accelerator.reduce(weight.grad, "sum")
+                grad = torch.zeros_like(weight) if weight.grad is None else weight.grad
+                weight.grad = self.accelerator.reduce(grad, "sum")
+
+    def state(self) -> tuple[list[Tensor], dict[str, Any]]:
+        """Copies of the weights, and of all that the optimizer remembers."""
+        return [weight.detach().clone() for weight in self.weights], deepcopy(self.optimizer.state_dict())
+
+    def restore(self, weights: Sequence[Tensor], optimizer: Mapping[str, Any]) -> None:
+        """Puts back what `state` gave."""
+        with torch.no_grad():
+            for weight, kept in zip(self.weights, weights, strict=True):
+                weight.copy_(kept)
+        self.optimizer.zero_grad()
+        self.optimizer.load_state_dict(deepcopy(dict(optimizer)))
 
     def close(self) -> None:
         """Leaves the UNet without hooks."""
