@@ -4,19 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-
-def printable(text: str) -> str:
-    """The text without control and direction characters: a name from a stranger would command the terminal."""
-    return "".join(char if char.isprintable() else "�" for char in text)
-
-
-def carried(text: str) -> str:
-    """The text with `?` for each half of a surrogate, which no JSON and no page can carry: it would fail as a whole.
-
-    File names have them for bytes that are no text, JSON for escapes that stand alone.
-    """
-    return text.encode("utf-8", "replace").decode()
-
+from hypernet.text import printable
 
 NO_EFFECT = "Hypernetworks have no effect on this kind of model: they work with Stable Diffusion 1, 2 and XL."
 """Said of Flux, SD3 and all others without K and V projections of text and picture apart."""

@@ -16,7 +16,10 @@ from torch import nn
 _LDM_BLOCK = re.compile(r"(?:^|\.)(input_blocks|middle_block|output_blocks)\.(\d+)\.")
 _DIFFUSERS_BLOCK = re.compile(r"(?:^|\.)(down_blocks|up_blocks)\.(\d+)\.attentions\.(\d+)\.")
 _DIFFUSERS_MIDDLE = re.compile(r"(?:^|\.)mid_block\.")
-_OTHER_TIME = re.compile(r"motion_module|temporal|time_stack")
+_OVER_TIME = re.compile(r"motion_module|tempo|temp_|time_stack|time_mix|transformer_in$|init_attn$")
+"""Names of parts whose attention runs over the frames of a video: diffusers', sgm's, lvdm's, ModelScope's."""
+_OVER_TIME_CLASS = re.compile(r"(?:Transformer|Vanilla)?Temporal|AnimateDiff|Motion(?!Model$)")
+"""How the names of such parts' classes begin, where they sit among a block's numbered parts."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,14 +42,20 @@ class Site:
 
 
 def find_sites(unet: nn.Module) -> tuple[Site, ...]:
-    """All sites of a UNet in the order the UNet lists them; empty for models without K and V projections."""
+    """All sites of a UNet in the order the UNet lists them; empty for models without K and V projections.
+
+    Attention over time, from one frame of a video to the next, is none: no hypernetwork was trained for it.
+    """
     return tuple(_sites(unet))
 
 
 def _sites(unet: nn.Module) -> Iterator[Site]:
+    over_time: tuple[str, ...] = ()
     for path, attention in unet.named_modules():
         name = path.rpartition(".")[2]
-        if name not in ("attn1", "attn2") or _OTHER_TIME.search(path):
+        if path and (_OVER_TIME.search(name) or _OVER_TIME_CLASS.match(type(attention).__name__)):
+            over_time = (*over_time, path + ".")
+        if name not in ("attn1", "attn2") or path.startswith(over_time):
             continue
         to_q, to_k, to_v = (getattr(attention, part, None) for part in ("to_q", "to_k", "to_v"))
         if not (isinstance(to_q, nn.Module) and isinstance(to_k, nn.Module) and isinstance(to_v, nn.Module)):

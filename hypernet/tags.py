@@ -13,8 +13,8 @@ from itertools import islice
 from typing import Any
 
 from hypernet.blocks import PRESETS, BlockWeights
-from hypernet.errors import printable
 from hypernet.schedule import Course, Schedule
+from hypernet.text import printable
 
 TAG_PATTERN = re.compile(r"<hypernet:([^<>]*)>", re.IGNORECASE)
 """A tag; group 1 is what stands behind its first colon. Without `<` inside, a search never reads a text twice."""

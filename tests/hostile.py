@@ -16,6 +16,7 @@ import struct
 import sys
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -85,9 +86,10 @@ def network(
 # ---------------------------------------------------------------- the containers around it
 
 
-def zipped(content: bytes, stored: bytes = bytes(256), protocol: int = 2) -> bytes:
-    """A `.pt` as PyTorch writes it since 1.6."""
-    return archive({"a/data.pkl": bytes([0x80, protocol]) + content + b".", "a/data/0": stored, "a/version": b"3\n"})
+def zipped(content: bytes, stored: bytes | None = bytes(256), protocol: int = 2) -> bytes:
+    """A `.pt` as PyTorch writes it since 1.6. stored: the only storage, if there is one."""
+    data = {} if stored is None else {"a/data/0": stored}
+    return archive({"a/data.pkl": bytes([0x80, protocol]) + content + b"."} | data | {"a/version": b"3\n"})
 
 
 def archive(records: dict[str, bytes], method: int = zipfile.ZIP_STORED) -> bytes:
@@ -428,6 +430,12 @@ def legacy_calls() -> dict[str, bytes]:
         "legacy a list doubled 40 times as the magic number.pt": b"\x80\x02" + doubled_list() + b".",
         "legacy keys that are no texts.pt": legacy(network(), keys=[["0"]]),
         "legacy a key twice.pt": legacy(network(), keys=["0", "0"]),
+        "legacy bytes behind the end.pt": legacy(network()) + zipped(SYSTEM),
+        "legacy one byte behind the end.pt": legacy(network()) + b"x",
+        "legacy data that is missing.pt": legacy(network(), b"", ()),
+        "legacy one storage of two types.pt": legacy(
+            storage("0", 128, "HalfStorage") + b"0" + network(), struct.pack("<q", 64) + bytes(256)
+        ),
         "legacy a key of no tensor.pt": legacy(network(), keys=["1"]),
         "legacy another number of elements.pt": legacy(network(), struct.pack("<q", 65) + bytes(260)),
         "legacy a negative number of elements.pt": legacy(network(), struct.pack("<q", -1) + bytes(256)),
@@ -487,6 +495,11 @@ def bombs() -> dict[str, bytes]:
         "a number of 8,000 bits": b"\x8a\xff" + b"\x7f" * 255 + b"\x8b" + struct.pack("<i", 1000) + b"\x7f" * 1000,
         "a number of 100,000 digits": b"I" + b"9" * 100000 + b"\n",
         "a long of 100,000 digits": b"L" + b"9" * 100000 + b"L\n",
+        "a number of a million digits": b"I" + b"9" * 1_000_000 + b"\n",
+        "a long of a million digits": b"L" + b"9" * 1_000_000 + b"L\n",
+        "a float of a million digits": b"F" + b"9" * 1_000_000 + b"\n",
+        "a memo slot of a million digits": b"Np" + b"9" * 1_000_000 + b"\n",
+        "a name of a million letters": b"c" + b"x" * 1_000_000 + b"\n",
         "a text said to have 4 GB": b"X\xff\xff\xff\xffabc",
         "a text said to have 2 to the 63 bytes": b"\x8d" + struct.pack("<Q", 1 << 63) + b"abc",
         "bytes said to have 2 to the 62 bytes": b"\x8e" + struct.pack("<Q", 1 << 62) + b"abc",
@@ -635,6 +648,21 @@ def tensors_that_lie() -> dict[str, bytes]:
         "tensor an activation of another library.pt": zipped(
             network(None, None, (text("activation_func"), text("os.system")))
         ),
+        "tensor one storage of two types.pt": zipped(
+            network(net(), net(tensor(stored=storage("0", 128, "HalfStorage"))))
+        ),
+        "tensor one storage of two lengths.pt": zipped(network(net(), net(tensor((4, 8), stored=storage("0", 32))))),
+        "tensor one storage of two types, one of them unused.pt": zipped(
+            storage("0", 128, "HalfStorage") + b"0" + network()
+        ),
+        "tensor a negated view.pt": zipped(network(net(negated("neg")), net(negated("conj")))),
+        "tensor hooks that are there.pt": zipped(network(*[net(tensor(hooks=table((number(0), text("x")))))] * 2)),
+        "tensor a quantised tensor.pt": zipped(network(net(call("torch._utils", "_rebuild_qtensor")))),
+        "tensor a sparse tensor.pt": zipped(network(net(call("torch._utils", "_rebuild_sparse_tensor")))),
+        "tensor a tensor without numbers.pt": zipped(
+            network(net(call("torch._utils", "_rebuild_meta_tensor_no_storage")))
+        ),
+        **arrays_that_lie(),
         "tensor half infinite.pt": zipped(
             network(*[net(tensor(stored=storage("0", 128, "HalfStorage")))] * 2), b"\x00\x7c" * 128
         ),
@@ -646,6 +674,73 @@ def tensors_that_lie() -> dict[str, bytes]:
         ),
     }
     return made
+
+
+def negated(bit: str) -> bytes:
+    """A tensor whose numbers PyTorch shows with another sign than they are stored."""
+    hooks = name("collections", "OrderedDict") + b")R"
+    sizes = (number(0), tuple_of(number(8), number(8)), tuple_of(number(8), number(1)))
+    facts = table((text(bit), b"\x88"))
+    return call("torch._utils", "_rebuild_tensor_v2", storage(), *sizes, b"\x89", hooks, facts)
+
+
+def array(
+    shape: tuple[int, ...] = (8, 8),
+    data: bytes | None = None,
+    code: str = "f4",
+    order: str = "<",
+    fortran: bytes = b"\x89",
+    kind: bytes | None = None,
+) -> bytes:
+    """A numpy array as pickle's protocol 2 has it. data: the numbers, or the instructions that make them."""
+    numbers = call("_codecs", "encode", text("\0" * 256), text("latin1")) if data is None else data
+    dtype = call("numpy", "dtype", text(code), b"\x89", b"\x88")
+    dtype += tuple_of(number(3), text(order), b"N", b"N", b"N", number(-1), number(-1), number(0)) + b"b"
+    empty = call(
+        "numpy.core.multiarray",
+        "_reconstruct",
+        kind or name("numpy", "ndarray"),
+        tuple_of(number(0)),
+        call("_codecs", "encode", text("b"), text("latin1")),
+    )
+    return empty + tuple_of(number(1), tuple_of(*map(number, shape)), dtype, fortran, numbers) + b"b"
+
+
+def on_device(
+    made: bytes | None = None,
+    dtype: str = "float32",
+    device: str = "mps:0",
+    builder: str = "_rebuild_device_tensor_from_numpy",
+) -> bytes:
+    """A tensor of a device without storages."""
+    return call("torch._utils", builder, made or array(), name("torch", dtype), text(device), b"\x89")
+
+
+def arrays_that_lie() -> dict[str, bytes]:
+    encoded = call("_codecs", "encode", text("\0" * 255), text("latin1"))
+    weights = {
+        "an array with too little data": on_device(array(data=encoded)),
+        "an array with data in other letters": on_device(array(data=call("_codecs", "encode", text("水" * 256)))),
+        "an array with its data as a text": on_device(array(data=text("\0" * 256))),
+        "an array of 2 to the 40 numbers": on_device(array((1 << 40,))),
+        "an array of objects": on_device(array(code="O8")),
+        "an array of whole numbers": on_device(array(code="i4")),
+        "an array of another byte order": on_device(array(order=">")),
+        "an array of a class of its own": on_device(array(kind=name("os", "system"))),
+        "an array of another known class": on_device(array(kind=name("torch", "Tensor"))),
+        "an array that is empty": on_device(
+            call("numpy.core.multiarray", "_reconstruct", name("numpy", "ndarray"), tuple_of(number(0)), b"C\x01b")
+        ),
+        "an array that is filled twice": on_device(array() + array()[array().index(b"(J\x01") :]),
+        "an array with a long text for its type": on_device(array(code="f4" * 40000)),
+        "an array of another type in use": on_device(dtype="int64"),
+        "an array on a device that is code": call(
+            "torch._utils", "_rebuild_device_tensor_from_numpy", array(), name("torch", "float32"), SYSTEM, b"\x89"
+        ),
+        "an array of NaN": on_device(array(data=call("_codecs", "encode", text("\xff" * 256)))),
+        "an array whose text stays unused": on_device() + call("_codecs", "encode", text("x" * 300_000)) + b"0",
+    }
+    return {f"tensor {what}.pt": zipped(network(net(weight), net(weight)), None, 4) for what, weight in weights.items()}
 
 
 # ---------------------------------------------------------------- zip archives that lie
@@ -752,7 +847,127 @@ def zips() -> dict[str, bytes]:
         "zip code before the archive.pt": b"\x80\x02" + SYSTEM + b"." + good,
         "zip an unknown compression.pt": patched(good, central, 10, b"\x5f\0"),
         "zip data cut short.pt": archive(records | {"a/data/0": bytes(255)}),
+        "zip data that no tensor uses.pt": archive(records | {"a/data/1": inner}),
+        "zip a long fact.pt": archive(records | {"a/version": inner}),
+        "zip a record in another folder.pt": archive(records | {"b/version": b"3\n"}),
+        "zip a record in a folder with capitals.pt": archive(records | {"A/data.pkl": inner}),
+        "zip bytes behind the end.pt": good + inner,
+        "zip one byte behind the end.pt": good + b"\n",
+        "zip a comment.pt": good[:-2] + struct.pack("<H", 7) + b"comment",
+        **zips_that_hide(),
+        **zips_with_two_directories(),
     }
+
+
+def record(path: str, data: bytes, *, flags: int = 0, extra: bytes = b"", behind: bytes = b"") -> tuple[bytes, bytes]:
+    """A record, and its entry in the directory without the place at its end."""
+    called = path.encode()
+    numbers = (zlib.crc32(data), len(data), len(data))
+    local = struct.pack("<4s5H3L2H", b"PK\3\4", 20, flags, 0, 0, 0, *numbers, len(called), len(extra))
+    entry = struct.pack("<4s6H3L3H", b"PK\1\2", 20, 20, flags, 0, 0, 0, *numbers, len(called), 0, 0)
+    return local + called + extra + data + behind, entry + struct.pack("<2HL", 0, 0, 0)
+
+
+Records = dict[str, tuple[bytes, bytes]]
+"""Path -> what `record` gives."""
+
+
+def by_hand(records: Records, *, gap: bytes = b"", front: bytes = b"", unlisted: str = "", more: bytes = b"") -> bytes:
+    """An archive of such records. gap: behind each; front: before the first; more: at the end of the directory."""
+    body, directory, count = front, b"", 0
+    for path, (data, entry) in records.items():
+        if path != unlisted:
+            directory, count = directory + entry + struct.pack("<L", len(body)) + path.encode(), count + 1
+        body += data + gap
+    directory += more
+    end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, count, count, len(directory), len(body), 0)
+    return body + directory + end
+
+
+GOOD_RECORDS = {"a/data.pkl": CONTENT, "a/data/0": bytes(256), "a/version": b"3\n"}
+
+
+def plain_records() -> Records:
+    """Those of a small good file."""
+    return {path: record(path, data) for path, data in GOOD_RECORDS.items()}
+
+
+def zips_that_hide() -> dict[str, bytes]:
+    """Bytes that no directory tells of, and records that share theirs."""
+    plain = plain_records()
+    evil = record("a/data.pkl", b"\x80\x02" + SYSTEM + b".")[0]
+    shared = by_hand(plain)
+    at, length = shared.index(b"a/data/0") - 30, len(plain["a/data/0"][0])
+    behind = struct.pack("<4s3L", b"PK\7\x08", 0, 256, 256)
+    version, data = plain["a/version"][1] + bytes(4) + b"a/version", bytes(256)
+    extras = {
+        "a record in an extra field": b"FB" + struct.pack("<H", len(evil)) + evil,
+        "padding of letters": b"FB\x03\0abc",
+        "padding of another length": b"FB\x09\0ZZZ",
+        "an extra field of zip64": struct.pack("<2H2Q", 1, 16, 2, 2),
+        "another name in an extra field": struct.pack("<2HBL", 0x7075, 15, 1, 0) + b"a/data.pkl",
+    }
+    stored = {
+        "bytes for lengths behind the data": record("a/data/0", data, flags=8, behind=b"PK\7\x08" + evil[:12]),
+        "lengths behind the data with another checksum": record("a/data/0", data, flags=8, behind=behind),
+        "lengths behind the data that no flag tells of": record("a/data/0", data, behind=behind),
+    }
+    made = {
+        "a record that no directory lists": by_hand(plain | {"a/data/1": (evil, b"")}, unlisted="a/data/1"),
+        "gaps between the records": by_hand(plain, gap=evil),
+        "one byte between the records": by_hand(plain, gap=b"x"),
+        "a record in front of the records": by_hand(plain, front=evil),
+        **{what: by_hand(plain | {"a/version": record("a/version", b"3\n", extra=e)}) for what, e in extras.items()},
+        **{what: by_hand(plain | {"a/data/0": made}) for what, made in stored.items()},
+        "data that an extra field moves into the next record": patched(
+            shared, b"PK\3\4", 28, struct.pack("<H", length), 1
+        ),
+        "a flag in front of the data alone": patched(shared, b"PK\3\4", 6, b"\0\x08", 1),
+        "a checksum in front of the data alone": patched(shared, b"PK\3\4", 14, b"\1\2\3\4", 1),
+        "a comment in the directory": by_hand(plain, more=b"comment"),
+        "a directory with an entry too many": by_hand(plain, more=version),
+        "no first record": shared[at:],
+    }
+    return {f"zip {what}.pt": content for what, content in made.items()}
+
+
+def zips_with_two_directories() -> dict[str, bytes]:
+    """A harmless archive for who reads one record at the end, and one that calls for who reads the other."""
+    evil = {
+        path: record(path, data) for path, data in (GOOD_RECORDS | {"a/data.pkl": b"\x80\x02" + SYSTEM + b"."}).items()
+    }
+    good = {path: record(path, data) for path, data in GOOD_RECORDS.items()}
+    body, places = b"", {}
+    for which, records in (("good", good), ("evil", evil)):
+        for path, (data, _) in records.items():
+            places[which, path] = len(body)
+            body += data
+
+    def directory(which: str, records: Records) -> bytes:
+        entries = {path: entry for path, (_, entry) in records.items()}
+        return b"".join(
+            entry + struct.pack("<L", places[which, path]) + path.encode() for path, entry in entries.items()
+        )
+
+    one, other = directory("good", good), directory("evil", evil)
+    made = {}
+    for what, signature, size, disk, disks, moved in (
+        ("a wide record with another signature", b"QK\6\6", 44, 0, 1, 0),
+        ("a wide record elsewhere", b"PK\6\6", 44, 0, 1, 1),
+        ("a wide record of another length", b"PK\6\6", 45, 0, 1, 0),
+        ("a wide record on another disk", b"PK\6\6", 44, 1, 1, 0),
+        ("a wide record on two disks", b"PK\6\6", 44, 0, 2, 0),
+        ("a wide record with another directory", b"PK\6\6", 44, 0, 1, 0),
+    ):
+        at = len(body) + len(one) + len(other)
+        wide = struct.pack("<4sQ2H2L4Q", signature, size, 45, 45, 0, 0, 3, 3, len(one), len(body))
+        place = struct.pack("<4sLQL", b"PK\6\7", disk, at + moved, disks)
+        short = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 3, 3, len(other), len(body) + len(one), 0)
+        made[f"zip {what}.pt"] = body + one + other + wide + place + short
+        fits = struct.pack("<4sQ2H2L4Q", signature, size, 45, 45, 0, 0, 3, 3, len(other), len(body) + len(one))
+        if not what.endswith("directory"):
+            made[f"zip {what}, both of one directory.pt"] = body + one + other + fits + place + short
+    return made
 
 
 # ---------------------------------------------------------------- safetensors that lie

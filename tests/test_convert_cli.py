@@ -36,7 +36,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     return run
 
 
-@pytest.mark.parametrize("command", ["bake", "lora", "merge"])
+@pytest.mark.parametrize("command", ["bake", "lora", "merge", "reduce"])
 def test_every_command_explains_itself_with_an_example(command: str, run: Run) -> None:
     code, out, _ = run(command, "--help")
     assert code == 0
@@ -157,3 +157,19 @@ def test_a_merge_that_is_not_exact_is_measured_on_the_checkpoint(run: Run) -> No
     assert code == 0
     assert "mean of weights" in out and "not measured" not in out
     assert out.count("%") == 8
+
+
+def test_reduce_tells_the_sizes_and_the_losses_and_stops_at_the_limit(run: Run) -> None:
+    hypernet.save(network(seed=1), "ink.pt")
+    code, out, _ = run("reduce", "ink.pt:0.5", "--only", "16", "--half", "-o", "small.pt")
+    assert code == 0
+    assert "16 → 16" in out and "MB now" in out
+    x = torch.randn(1, 3, 16)
+    wanted = hypernet.load("ink.pt").pairs[16].k(x, 0.5)
+    small = hypernet.load("small.pt").pairs[16].k.to("cpu", torch.float32)
+    torch.testing.assert_close(small(x), wanted, atol=1e-2, rtol=1e-2)
+    code, _, err = run("reduce", "ink.pt", "--units", "0.1", "-o", "tiny.pt")
+    assert code == 1
+    assert "over the limit of 10%" in err
+    assert not Path("tiny.pt").exists()
+    assert run("reduce", "ink.pt", "--only", "768", "-o", "tiny.pt")[2].startswith("ink.pt: It has no width 768")

@@ -21,6 +21,7 @@ IN_PLACE = {
     "nothing": lambda unet, site: None,
     "lora added in place": lambda unet, site: site.module.weight.add_(LORA),
     "lora taken away in place": lambda unet, site: site.module.weight.sub_(LORA),
+    "lora merged through data": lambda unet, site: site.module.weight.data.add_(LORA),
     "weight overwritten": lambda unet, site: site.module.weight.copy_(site.module.weight.flip(0)),
     "all weights overwritten": lambda unet, site: unet.load_state_dict(
         {k: 1.1 * v for k, v in unet.state_dict().items()}

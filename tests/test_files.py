@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import sys
 from pathlib import Path
@@ -14,7 +15,8 @@ from torch import Tensor
 
 import hypernet
 from hypernet.errors import UnreadableFile
-from hypernet.files import peek, safetensors, weights
+from hypernet.files import peek, safetensors
+from hypernet.files.limits import CHECKED_WHEN_MAPPED
 from hypernet.network import Linear, Net, Network, Pair
 from tests import make_files
 from tests.make_files import GENERATIONS, WIDTHS, Raw, raw, write
@@ -205,7 +207,7 @@ def test_a_mapped_large_file_whose_training_failed_is_refused(tmp_path: Path) ->
         safetensors.write(
             Network({512: Pair(net, net)}), {512: ({"linear.0.weight": next(net.tensors())},) * 2}, stream
         )
-    assert (tmp_path / "net.safetensors").stat().st_size > weights.SMALL
+    assert (tmp_path / "net.safetensors").stat().st_size > CHECKED_WHEN_MAPPED
     with pytest.raises(UnreadableFile, match="not numbers"):
         hypernet.load(tmp_path / "net.safetensors")
 
@@ -267,7 +269,7 @@ def test_values_near_the_largest_are_not_taken_for_infinite(tmp_path: Path) -> N
     assert hypernet.load(write(tmp_path / "file.pt", {8: (net, net)})).widths == (8,)
 
 
-STRANGERS: dict[str, tuple[object, str]] = {
+LOOKALIKES: dict[str, tuple[object, str]] = {
     "LoRA": ({"lora_unet_down_blocks_0.lora_down.weight": torch.ones(4, 8)}, "models/Lora"),
     "embedding": (
         {"string_to_token": {"*": 265}, "string_to_param": {"*": torch.ones(2, 768)}, "name": "x"},
@@ -282,9 +284,9 @@ STRANGERS: dict[str, tuple[object, str]] = {
 }
 
 
-@pytest.mark.parametrize("what", STRANGERS)
+@pytest.mark.parametrize("what", LOOKALIKES)
 def test_another_kind_of_model_is_sent_where_it_belongs(tmp_path: Path, what: str) -> None:
-    content, advice = STRANGERS[what]
+    content, advice = LOOKALIKES[what]
     assert advice in str(refusal(write(tmp_path / "file.pt", content)))
 
 
@@ -405,3 +407,46 @@ def test_not_enough_memory_gives_the_usual_error(tmp_path: Path, monkeypatch: py
 def test_a_path_with_a_nul_gives_the_usual_error() -> None:
     with pytest.raises(UnreadableFile):
         hypernet.load("a\0b.pt")
+
+
+@pytest.mark.parametrize(
+    "error", [AttributeError("a bug"), TypeError("a bug"), KeyError("a bug"), RuntimeError("a bug")]
+)
+def test_an_error_of_ours_is_called_so_and_logged_and_not_blamed_on_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    path = write(tmp_path / "file.pt", raw())
+    monkeypatch.setattr("hypernet.files.layout.build", fail)
+    for read in (hypernet.load, peek):
+        with pytest.raises(UnreadableFile, match="an error of this program") as caught:
+            read(path)
+        assert "damaged" not in str(caught.value) and "ownload" not in str(caught.value)
+    assert "a bug" in caplog.text and "Traceback" in caplog.text
+
+
+def test_a_file_of_a_size_that_no_network_has_is_refused_at_once(tmp_path: Path) -> None:
+    path = write(tmp_path / "file.pt", raw())
+    os.truncate(path, 1 << 40)  # sparse: it takes no room on the disk
+    assert "1,024 GB, far more" in str(refusal(path))
+
+
+def test_weights_of_more_bytes_than_any_network_has_are_refused(tmp_path: Path) -> None:
+    side = 20_000
+    entry = {"dtype": "F32", "shape": [side, side]}
+    header = {
+        f"{side}.{which}.linear.0.weight": entry | {"data_offsets": [n * 4 * side**2, (n + 1) * 4 * side**2]}
+        for n, which in enumerate("kv")
+    }
+    content = json.dumps(header).encode()
+    path = tmp_path / "file.safetensors"
+    path.write_bytes(len(content).to_bytes(8, "little") + content)
+    os.truncate(path, 8 + len(content) + 8 * side**2)
+    assert "3.0 GB, far more than a hypernetwork" in str(refusal(path))
+
+
+def test_a_vae_is_called_a_vae_also_inside_of_a_checkpoints_table(tmp_path: Path) -> None:
+    weights = {"encoder.conv_in.weight": torch.ones(4), "decoder.mid.block_1.norm1.weight": torch.ones(4)}
+    assert "a VAE" in str(refusal(write(tmp_path / "ink.vae.pt", {"state_dict": weights})))

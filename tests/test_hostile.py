@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import struct
 import subprocess
 import sys
 import tempfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from tests import hostile
 from tests.hostile import LARGE, network, table, tensor, text, zipped
 
 FILES = hostile.corpus()
-UNREAD = ("NaN", "infinite")
+UNREAD = ("NaN", "infinite", "data in other letters")
 """`peek` does not read weights, so that it can't know of these."""
 
 MIB = 1 << 20
@@ -71,7 +73,17 @@ def test_no_file_runs_code_or_takes_long_or_takes_much_memory() -> None:
 
 def test_the_good_file_the_hostile_ones_are_made_from_loads(tmp_path: Path) -> None:
     """Else they might be refused for another reason than the one in their name."""
-    for number, data in enumerate((zipped(network()), hostile.legacy(network()), hostile.tensors(hostile.header()))):
+    plain = hostile.plain_records()
+    behind = struct.pack("<4s3L", b"PK\7\x08", zlib.crc32(bytes(256)), 256, 256)
+    padded = hostile.record("a/version", b"3\n", extra=b"FB\x03\0ZZZ")
+    good = (
+        *(zipped(network()), hostile.legacy(network()), hostile.tensors(hostile.header())),
+        hostile.by_hand(plain),
+        hostile.by_hand(plain | {"a/data/0": hostile.record("a/data/0", bytes(256), flags=8, behind=behind)}),
+        hostile.by_hand(plain | {"a/version": padded}),
+        zipped(network(*[hostile.net(hostile.on_device())] * 2), None),
+    )
+    for number, data in enumerate(good):
         (tmp_path / f"{number}.pt").write_bytes(data)
         assert hypernet.load(tmp_path / f"{number}.pt").widths == (8,)
 

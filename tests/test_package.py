@@ -65,15 +65,15 @@ def imports(file: Path) -> Iterator[str]:
 
 
 FLOORS = (
-    *("errors", "atomic", "schedule", "blocks", "tags", "sites", "network", "plan"),
+    *("text", "safe_json", "errors", "atomic", "schedule", "blocks", "tags", "sites", "network", "plan"),
     *("files", "library", "engine", "applied", "pipeline", "hosts"),
     *("train", "convert", "civitai", "webui", "app", "__init__", "cli", "__main__"),
 )
 """The rooms from the ground up, as docs/architecture.md draws them: each may know those before it only."""
 
 WEBUI = (
-    *("settings", "facts", "catalogue", "host", "infotext", "dialects"),
-    *("request", "session", "axes", "api", "wiring"),
+    *("settings", "facts", "catalogue", "cards", "previews", "host", "infotext", "dialects"),
+    *("request", "session", "axes", "api", "page_routes", "civitai_routes", "wiring"),
 )
 """The same inside the WebUI's wing."""
 

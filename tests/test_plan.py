@@ -42,6 +42,22 @@ def test_a_factor_of_zero_leaves_the_site_alone() -> None:
     assert all(site.cross for site in plan("<hypernet:n:1:self=0>", {"n": network()}).sites)
 
 
+@pytest.mark.parametrize(
+    "options",
+    ["0", "-0.0", "0@0,0@1", "0:hr=0", "1:lbw=NONE", "1:k=0:v=0", "0.7:self=0:cross=0", "1:lbw=1,0,0,0,0,0,0,0,0"],
+)
+def test_a_tag_that_acts_nowhere_is_noted_and_not_applied(options: str) -> None:
+    found = plan(f"<hypernet:n:{options}> <hypernet:n:0.5>", {"n": network()})
+    assert [use.tag.text for use in found.applied] == ["<hypernet:n:0.5>"]
+    assert found.notes == (f"<hypernet:n:{options}>: this tag does nothing, as its strength is 0 everywhere.",)
+
+
+@pytest.mark.parametrize("options", ["0:hr=1", "0@0,1@1", "1:k=0", "1:self=0", "1:lbw=INS"])
+def test_a_tag_that_acts_somewhere_at_some_time_is_applied(options: str) -> None:
+    found = plan(f"<hypernet:n:{options}>", {"n": network()})
+    assert len(found.applied) == 1 and not found.notes
+
+
 def test_a_missing_file_is_one_note_and_the_others_work() -> None:
     def load(name: str) -> Network:
         if name == "gone":

@@ -22,7 +22,7 @@ import hypernet
 from hypernet import HypernetError
 from hypernet.files import peek
 from hypernet.files.metadata import A1111_KEYS
-from hypernet.network import Activation, LayerNorm, Linear, Metadata, Net, Network, Pair
+from hypernet.network import Activation, LayerNorm, Linear, Metadata, Net, Network, Pair, Residual
 from tests.make_files import GENERATIONS, WIDTHS, Raw, raw, states, write
 from tests.make_files import sequence as modules
 
@@ -162,7 +162,6 @@ def test_metadata_that_no_reader_would_take_are_not_saved(tmp_path: Path, metada
 EYE = torch.eye(8)
 RELU = (Linear(EYE, None), Activation("relu"), Linear(EYE, None))
 CONTRADICTIONS: dict[str, tuple[Net, Metadata]] = {
-    "an activation without a name": (Net(8, RELU), Metadata(activate_output=False)),
     "another activation": (Net(8, RELU), Metadata(activation_func="tanh", activate_output=False)),
     "an activation that nobody knows": (Net(8, RELU), Metadata(activation_func="os.system", activate_output=False)),
     "an activation at the end that is not there": (Net(8, RELU), Metadata(activation_func="relu")),
@@ -184,6 +183,34 @@ CONTRADICTIONS: dict[str, tuple[Net, Metadata]] = {
 }
 
 
+NORMED = (Linear(EYE, None), Activation("elu"), LayerNorm(torch.ones(8), torch.zeros(8)))
+IN_CODE: dict[str, tuple[Net, Metadata]] = {
+    "an activation inside": (Net(8, RELU), Metadata(name="ink", step=5)),
+    "an activation inside and said not to be at the end": (Net(8, RELU), Metadata(activate_output=False)),
+    "an activation at the end": (Net(8, RELU[:2]), Metadata()),
+    "layer norm": (Net(8, (*NORMED, Linear(EYE, None))), Metadata()),
+    "PReLU": (Net(8, (Linear(EYE, None), Activation("prelu", torch.ones(1)), Linear(EYE, None))), Metadata()),
+    "a residual block": (Net(8, (Residual((*RELU[:2],), 8),)), Metadata()),
+}
+
+
+@pytest.mark.parametrize("way", [".pt", ".safetensors"])
+@pytest.mark.parametrize("what", IN_CODE)
+def test_a_network_made_in_code_needs_no_metadata_to_come_back(tmp_path: Path, what: str, way: str) -> None:
+    net, metadata = IN_CODE[what]
+    network = Network({8: Pair(net, net)}, metadata)
+    hypernet.save(network, tmp_path / f"file{way}")
+    again = hypernet.load(tmp_path / f"file{way}")
+    assert again.metadata.name == metadata.name
+    assert all(torch.equal(a, b) for a, b in zip(network(X), again(X), strict=True))
+
+
+def test_a_network_made_in_code_has_one_activation(tmp_path: Path) -> None:
+    nets = (Net(8, (Linear(EYE, None), Activation(name))) for name in ("relu", "tanh"))
+    with pytest.raises(HypernetError, match="one activation for all its layers, not relu and tanh"):
+        hypernet.save(Network({8: Pair(*nets)}), tmp_path / "file.pt")
+
+
 @pytest.mark.parametrize("way", [".pt", ".safetensors"])
 @pytest.mark.parametrize("contradiction", CONTRADICTIONS)
 def test_a_network_that_would_come_back_as_another_is_not_saved(tmp_path: Path, contradiction: str, way: str) -> None:
@@ -191,6 +218,7 @@ def test_a_network_that_would_come_back_as_another_is_not_saved(tmp_path: Path, 
     with pytest.raises(HypernetError) as caught:
         hypernet.save(Network({8: Pair(net, net)}, metadata), tmp_path / f"file{way}")
     assert str(caught.value).startswith("file.") and str(caught.value).isprintable()
+    assert "ownload" not in str(caught.value)
     assert not list(tmp_path.iterdir())
 
 

@@ -100,7 +100,59 @@ def test_other_models_have_no_sites() -> None:
     assert find_sites(nn.Sequential(nn.Linear(2, 2), nn.TransformerEncoderLayer(8, 2))) == ()
 
 
-def test_a_motion_module_is_no_site() -> None:
+VIDEO = {"block_out_channels": (16, 32), "layers_per_block": 1, "sample_size": 8, "cross_attention_dim": 24}
+DOWN, UP = ("CrossAttnDownBlock{0}", "DownBlock{0}"), ("UpBlock{0}", "CrossAttnUpBlock{0}")
+VIDEO_UNETS = {
+    "UNet3DConditionModel": ("3D", {"attention_head_dim": 4, "norm_num_groups": 4}),  # ModelScope, ZeroScope
+    "I2VGenXLUNet": ("3D", {"num_attention_heads": 4, "norm_num_groups": 4}),
+    "UNetMotionModel": ("Motion", {"motion_num_attention_heads": 4, "num_attention_heads": 4, "norm_num_groups": 4}),
+    "UNetSpatioTemporalConditionModel": (
+        "SpatioTemporal",
+        {
+            "num_attention_heads": (4, 4),
+            "block_out_channels": (32, 64),
+            "addition_time_embed_dim": 8,
+            "projection_class_embeddings_input_dim": 24,
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("name", VIDEO_UNETS)
+def test_attention_over_time_is_no_site_in_a_video_unet(name: str) -> None:
+    import diffusers
+
+    kind, options = VIDEO_UNETS[name]
+    unet = getattr(diffusers, name)(
+        down_block_types=[each.format(kind) for each in DOWN],
+        up_block_types=[each.format(kind) for each in UP],
+        **VIDEO | options,
+    )
+    spatial = [
+        f"{part}.transformer_blocks.0.attn{number}"
+        for part in ("down_blocks.0.attentions.0", "up_blocks.1.attentions.0", "up_blocks.1.attentions.1")
+        for number in (1, 2)
+    ]
+    middle = [f"mid_block.attentions.0.transformer_blocks.0.attn{number}" for number in (1, 2)]
+    assert {site.attention for site in find_sites(unet)} == {*spatial, *middle}
+
+
+OVER_TIME = ("motion_modules", "motion_module", "temporal_attentions", "temp_attentions", "time_stack", "time_mixer")
+
+
+@pytest.mark.parametrize("name", [*OVER_TIME, "transformer_in", "init_attn", "temporal_transformer_blocks"])
+def test_a_part_over_time_is_known_by_its_name(name: str) -> None:
     unet = nn.Module()
-    unet.motion_modules = TinyUNet()
+    setattr(unet, name, TinyUNet())
     assert find_sites(unet) == ()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["TemporalTransformer", "TransformerTemporalModel", "VanillaTemporalModule", "MotionModule", "MotionWrapper"],
+)
+def test_a_part_over_time_is_known_by_its_class_where_it_has_only_a_number(name: str) -> None:
+    unet = TinyUNet()
+    before = [site.name for site in find_sites(unet)]
+    unet.input_blocks[1].append(type(name, (TinyUNet,), {})())
+    assert [site.name for site in find_sites(unet)] == before

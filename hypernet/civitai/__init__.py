@@ -9,13 +9,23 @@ with Civitai(key_from_environment()) as civitai:
 from __future__ import annotations
 
 from hypernet.civitai.advice import Advice, advice
-from hypernet.civitai.client import BASES, PERIODS, SITE, SORTS, Civitai, Search, key_from_environment
+from hypernet.civitai.client import (
+    BASES,
+    PERIODS,
+    SITE,
+    SORTS,
+    Civitai,
+    Search,
+    key_from_environment,
+    site_from_environment,
+)
 from hypernet.civitai.connection import CivitaiError, Refused
 from hypernet.civitai.get import Got, get, safe_copy
 from hypernet.civitai.http import Interrupted, KeyNeeded, NotThere, Unreachable
 from hypernet.civitai.lookup import Looked, lookup
 from hypernet.civitai.reference import Reference, reference
 from hypernet.civitai.shapes import File, Image, Model, Page, Version
+from hypernet.civitai.tasks import Task, Tasks
 from hypernet.civitai.watch import Cancelled, Progress, Watch
 
 __all__ = [
@@ -40,6 +50,8 @@ __all__ = [
     "Reference",
     "Refused",
     "Search",
+    "Task",
+    "Tasks",
     "Unreachable",
     "Version",
     "Watch",
@@ -49,4 +61,5 @@ __all__ = [
     "lookup",
     "reference",
     "safe_copy",
+    "site_from_environment",
 ]

@@ -50,6 +50,9 @@ _BETWEEN = r"\s{0,3}(?:-|–|—|~|〜|to|and|up to|or(?: maybe)?(?: up to)?|thr
 _VALUES = re.compile(rf"(?<![\w.,+-])({_ONE})(?:{_BETWEEN}({_ONE}))?(?![\d%]|[.,]\d|[a-wyz])", re.IGNORECASE)
 
 
+_LONGEST = 400  # characters of a clause; a longer one is cut
+
+
 class _Found(NamedTuple):
     low: float
     high: float
@@ -62,7 +65,7 @@ class _Found(NamedTuple):
 def _clauses(text: str) -> list[str]:
     """Lines and sentences, in which one setting can be told from the next."""
     found = re.split(r"[\n;|•]|(?<=[^\d\s])[.!?](?=\s)|(?<=\d)[.!?](?=\s+[A-Z])", text)
-    return [clause.strip() for clause in found if any(char.isdigit() for char in clause) or len(clause) < 200]
+    return [clause[at : at + _LONGEST] for clause in found for at in range(0, len(clause), _LONGEST)]
 
 
 def _numbers(clause: str) -> list[_Found]:
@@ -92,6 +95,8 @@ _GOOD = re.compile(
     r"prefer\w*|default)\b",
     re.IGNORECASE,
 )
+_EMPHASIS = re.compile(r"\(([^()]{0,80}):\s?$")
+"""As in (best quality:1.2)."""
 _NEAR = 45  # characters between a setting and its name
 _STRONGEST = 2.0
 
@@ -107,7 +112,7 @@ def _strength(clauses: list[str]) -> tuple[tuple[float, float] | None, float | N
         if ranges and span is None:
             span = (ranges[0].low, ranges[0].high)
         if single and one is None and (span is None or ranges or _GOOD.search(clause)):
-            praised = [value for value in single if _GOOD.search(clause[value.end : value.end + _NEAR])]
+            praised = [value for value in single if _GOOD.search(_until_next(clause, value))]
             one = (praised or single)[0].low
     if span is None and one is None:
         tags = [match for clause in clauses for match in _TAG.finditer(clause)]
@@ -117,11 +122,20 @@ def _strength(clauses: list[str]) -> tuple[tuple[float, float] | None, float | N
     return span, one
 
 
+def _until_next(clause: str, value: _Found) -> str:
+    """What is said behind a number, up to the next one."""
+    behind = clause[value.end : value.end + _NEAR]
+    return re.split(r"[.,]?\d", behind, maxsplit=1)[0]
+
+
 def _is_strength(clause: str, value: _Found) -> bool:
     """Whether this number is said to be a strength, or can be nothing else."""
     if not (value.low > 0 and value.high <= _STRONGEST):
         return False
     before, behind = clause[: value.start], clause[value.end : value.end + 20]
+    emphasis = _EMPHASIS.search(before)
+    if emphasis and not _KEY.search(emphasis[1]):
+        return False
     keys = list(_KEY.finditer(before, max(0, value.start - _NEAR)))
     others = list(_OTHER.finditer(before, max(0, value.start - _NEAR)))
     if re.match(r"\s*(?:sampling |sampler )?(?:steps?|cfg|epochs?|images?|times)\b", behind, re.IGNORECASE):

@@ -33,6 +33,11 @@ def key_from_environment() -> str:
     return next((value for name in _KEYS if (value := os.environ.get(name, "").strip())), "")
 
 
+def site_from_environment() -> str:
+    """The site's origin: CIVITAI_SITE, or civitai.com."""
+    return os.environ.get("CIVITAI_SITE", "").strip() or SITE
+
+
 @dataclass(frozen=True)
 class Search:
     """What a search asks for."""

@@ -46,7 +46,9 @@ def looks_private(host: str) -> bool:
     try:
         return not is_public(name.strip("[]"))
     except ValueError:
-        return "." not in name or name.endswith((".localhost", ".local", ".internal"))
+        last = name.rpartition(".")[2]
+        number = last.isdigit() or last.startswith("0x")  # another spelling of an IP address: 127.1, 0x7f.1
+        return number or "." not in name or name.endswith((".localhost", ".local", ".internal"))
 
 
 class PublicAdapter(HTTPAdapter):

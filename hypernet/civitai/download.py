@@ -22,12 +22,12 @@ from hypernet.civitai.connection import CivitaiError
 from hypernet.civitai.http import Http, Interrupted
 from hypernet.civitai.shapes import File
 from hypernet.civitai.watch import Watch
-from hypernet.errors import printable
+from hypernet.text import printable, size_in_words
 
 MAX_SIZE = 4 << 30
 """Bytes. The largest hypernetwork seen has 0.4 billion."""
 _SLACK = 1 << 20  # bytes that a file may be larger than the site says, which rounds
-_CHUNK = 1 << 18
+_CHUNK = 1 << 14  # bytes; what is in an unfinished piece is lost with the connection, and shows no progress
 _TRIES = 5
 """How often in a row a download may break off without having got any further."""
 _ABANDONED = 7 * 24 * 3600.0  # seconds after which nobody resumes a download
@@ -35,6 +35,10 @@ _RANGE = re.compile(r"bytes (\d{1,15})-(\d{1,15})/(\d{1,15}|\*)")
 
 _active: set[Path] = set()
 _changing_active = threading.Lock()
+
+
+class _TooLarge(CivitaiError):
+    """More arrives than the site says, or than any hypernetwork has."""
 
 
 @contextmanager
@@ -65,7 +69,11 @@ def _complete(http: Http, file: File, part: Path, watch: Watch) -> None:
     """Fetches what is missing and verifies the whole; once more from the start if what was there before spoiled it."""
     for again in (False, True):
         resumed = part.exists()
-        _fetch(http, file, part, watch)
+        try:
+            _fetch(http, file, part, watch)
+        except _TooLarge:
+            _forget(part)
+            raise
         watch.tell(f"Checking {printable(file.name)}", 0, None, "bytes")
         problem = _wrong(file, part, watch)
         if problem is None:
@@ -166,13 +174,13 @@ def _refuse_page(response: requests.Response, file: File) -> None:
 def _refuse_large(file: File, size: int) -> None:
     limit = min(MAX_SIZE, file.size + file.size // 100 + _SLACK) if file.size else MAX_SIZE
     if size > limit:
-        raise CivitaiError(f"{printable(file.name)}: it is larger than Civitai says: the download was stopped.")
+        raise _TooLarge(f"{printable(file.name)}: it is larger than Civitai says: the download was stopped.")
 
 
 def _refuse_without_room(folder: Path, size: int) -> None:
     with suppress(OSError):
         if shutil.disk_usage(folder).free < size + _SLACK:
-            raise CivitaiError(f"The disk of {folder} has no room for {size / 1e6:.0f} MB: make some and try again.")
+            raise CivitaiError(f"The disk of {folder} has no room for {size_in_words(size)}: make some and try again.")
 
 
 def _wrong(file: File, part: Path, watch: Watch) -> str | None:

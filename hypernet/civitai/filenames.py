@@ -6,7 +6,7 @@ import re
 import unicodedata
 
 _FORBIDDEN = re.compile(
-    r'[<>:"/\\|?*%\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\u200e\u200f\ufeff\ud800-\udfff]+'
+    r'[<>:"/\\|?*%\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\u200e\u200f\ufeff\ufffd\ud800-\udfff]+'
 )
 _RESERVED = re.compile(r"(?:con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³])", re.IGNORECASE)
 _ENDINGS = re.compile(r"\.(?:safetensors|pt|pth|ckpt|bin|zip)$", re.IGNORECASE)

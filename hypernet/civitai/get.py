@@ -17,9 +17,10 @@ from hypernet.civitai.filenames import safe_stem
 from hypernet.civitai.reference import Reference, reference
 from hypernet.civitai.shapes import File, Image, Model, Version
 from hypernet.civitai.watch import Watch
-from hypernet.errors import UnreadableFile, printable
+from hypernet.errors import UnreadableFile
 from hypernet.library import SUFFIXES, Library, sidefiles
 from hypernet.library.sidefiles import Recommended, Source
+from hypernet.text import printable
 
 _MODEL_SUFFIXES = (*SUFFIXES, ".ckpt", ".pth", ".bin")
 """What shares its side files with a file of ours that has the same stem."""

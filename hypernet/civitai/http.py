@@ -11,7 +11,6 @@ import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from http.cookiejar import DefaultCookiePolicy
 from urllib.parse import urljoin, urlsplit
 
 import requests
@@ -19,7 +18,7 @@ import requests
 from hypernet import __version__
 from hypernet.civitai.connection import CivitaiError, PublicAdapter, Refused, looks_private
 from hypernet.civitai.watch import Watch
-from hypernet.errors import printable
+from hypernet.text import printable
 
 AGENT = f"hypernet/{__version__} (hypernetworks for Stable Diffusion; python-requests)"
 MAX_JSON = 32 << 20
@@ -71,7 +70,6 @@ class Http:
         self._session = requests.Session()
         self._session.headers.update({"User-Agent": AGENT, "Accept": "*/*"})
         self._session.auth = self._sign  # also keeps requests from looking for a password in ~/.netrc
-        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         adapter = PublicAdapter(private | {_place(self.site)})
         self._private = private | {_place(self.site)}
         for scheme in ("http://", "https://"):
@@ -169,12 +167,13 @@ class Http:
             if not anywhere and _origin(prepared.url) != self.site:
                 raise Refused("Civitai's API sent us to another site: it was not asked.")
             settings = self._session.merge_environment_settings(prepared.url, {}, True, None, None)
-            response = self._session.send(prepared, timeout=TIMEOUT, allow_redirects=False, **settings)
+            # Not Session.send, which keeps cookies and reads where a redirect leads before we do.
+            response = self._session.get_adapter(prepared.url).send(prepared, timeout=TIMEOUT, **settings)
             target = response.headers.get("Location")
             if response.status_code not in _MOVED or target is None:
                 return response
             response.close()
-            url, query = urljoin(prepared.url, target.encode("latin-1", "replace").decode("utf-8", "replace")), ()
+            url, query = _joined(prepared.url, target), ()
             if _origin(url) == self.site and urlsplit(url).path.startswith("/login"):
                 raise self._key_needed("")
         raise CivitaiError("Civitai sends us round in circles: try again later.")
@@ -264,6 +263,14 @@ def _whole(response: requests.Response, limit: int, watch: Watch) -> bytes:
     except requests.RequestException as error:
         raise Interrupted(_unreachable(error)) from None
     return b"".join(pieces)
+
+
+def _joined(url: str, target: str) -> str:
+    """Where a redirect leads. Raises Refused."""
+    try:
+        return urljoin(url, target.encode("latin-1", "replace").decode("utf-8", "replace"))
+    except ValueError as error:
+        raise Refused("Civitai sent us to an address that is none.") from error
 
 
 def _retry_after(response: requests.Response) -> float:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import parse_qs, urlsplit
 
 from hypernet.civitai.connection import CivitaiError
-from hypernet.errors import printable
+from hypernet.text import printable
 
 SITES = ("civitai.com", "civitai.green", "civitai.red")
 """The site's names. Whichever an address has, only the one in use is asked."""

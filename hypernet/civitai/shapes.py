@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from urllib.parse import parse_qs, urlsplit
 
 from hypernet.civitai.plain import plain
-from hypernet.errors import carried, printable
+from hypernet.text import json_safe, printable
 
 KIND = "Hypernetwork"
 """What Civitai calls the type of our files."""
@@ -258,7 +258,7 @@ def _list(value: object) -> list[object]:
 
 
 def _text(value: object) -> str:
-    return carried(value) if isinstance(value, str) else ""
+    return json_safe(value) if isinstance(value, str) else ""
 
 
 def _line(value: object) -> str:

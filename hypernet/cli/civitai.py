@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.progress import BarColumn, Progress, TextColumn
 
 from hypernet.cli.console import clean, err, fail, note, out, show_json, table
-from hypernet.cli.inspect import USUAL_FOLDERS, AsJson, Folders, size
+from hypernet.cli.inspect import USUAL_FOLDERS, AsJson, Folders
 from hypernet.errors import HypernetError
+from hypernet.text import size_in_words
 
 if TYPE_CHECKING:
     from hypernet.civitai import Advice, Civitai, Got, Looked, Model, Watch
@@ -42,13 +43,13 @@ def search(
 
     hypernet search --sort Newest --base "SD 1.5"
     """
-    from hypernet.civitai import Search
+    from hypernet.civitai import Search, forms
 
     wanted = Search(text, tag, creator, base, sort, period, adult, limit)
     with _client(site) as civitai, _watched() as watch:
         page = civitai.search(wanted, cursor, watch)
     if as_json:
-        show_json({"models": [_model(model) for model in page.models], "cursor": page.cursor})
+        show_json(forms.page_form(page))
         return
     if not page.models:
         note("Civitai has no such hypernetwork.")
@@ -84,7 +85,7 @@ def get(
 
     hypernet get 4@5 --safetensors -H models/hypernetworks
     """
-    from hypernet.civitai import get
+    from hypernet.civitai import forms, get
     from hypernet.library import Library
 
     target = folders[0] if folders else next((f for f in USUAL_FOLDERS if f.is_dir()), USUAL_FOLDERS[-1])
@@ -94,7 +95,7 @@ def get(
     for text in got.notes:
         note(text)
     if as_json:
-        show_json(_got(got))
+        show_json(forms.got_form(got))
         return
     out.print(table("", "", rows=_told(got)))
     if got.pickle:
@@ -120,7 +121,7 @@ def lookup(
 
     hypernet lookup ink water -H models/hypernetworks --dry-run
     """
-    from hypernet.civitai import lookup
+    from hypernet.civitai import forms, lookup
     from hypernet.library import Library, NotFound
 
     library = Library(_folders(folders))
@@ -137,7 +138,7 @@ def lookup(
         for text in one.notes:
             note(f"{one.entry.name}: {text}")
     if as_json:
-        show_json([_looked(one) for one in looked])
+        show_json([forms.looked_form(one) for one in looked])
         return
     if not looked:
         note("There are no hypernetworks here.")
@@ -175,7 +176,13 @@ def _watched() -> Iterator[Watch]:
         task = bars.add_task("", total=None, told="")
 
         def show(progress: Told) -> None:
-            text = size(progress.done) if progress.unit == "bytes" else str(progress.done) if progress.total else ""
+            text = (
+                size_in_words(progress.done)
+                if progress.unit == "bytes"
+                else str(progress.done)
+                if progress.total
+                else ""
+            )
             bars.update(
                 task, description=clean(progress.doing), completed=progress.done, total=progress.total, told=text
             )
@@ -217,54 +224,3 @@ def _row(one: Looked) -> tuple[object, ...]:
 
 def _bases(model: Model) -> str:
     return ", ".join(dict.fromkeys(version.base_model for version in model.versions))
-
-
-def _model(model: Model) -> dict[str, Any]:
-    preview = model.preview
-    return {
-        "id": model.id,
-        "name": model.name,
-        "creator": model.creator,
-        "downloads": model.downloads,
-        "tags": list(model.tags),
-        "preview": preview.url if preview else None,
-        "versions": [
-            {"id": one.id, "name": one.name, "base": one.base_model, "size": sum(file.size for file in one.files)}
-            for one in model.versions
-        ],
-    }
-
-
-def _got(got: Got) -> dict[str, Any]:
-    return {
-        "path": str(got.path),
-        "already": got.already,
-        "model": got.model.id,
-        "version": got.version.id,
-        "base": got.version.base_model,
-        "words": list(got.version.trained_words),
-        **_settings(got.advice),
-        "preview": str(got.preview) if got.preview else None,
-    }
-
-
-def _settings(said: Advice) -> dict[str, Any]:
-    return {
-        "range": list(said.range) if said.range else None,
-        "strength": said.strength,
-        "sampler": said.sampler or None,
-        "steps": said.steps,
-        "cfg": said.cfg,
-    }
-
-
-def _looked(one: Looked) -> dict[str, Any]:
-    return {
-        "name": one.entry.name,
-        "path": one.entry.shown_path,
-        "sha256": one.sha256 or None,
-        "model": one.version.model_id if one.version else None,
-        "version": one.version.id if one.version else None,
-        "newer": one.update.id if one.update else None,
-        **_settings(one.advice),
-    }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from hypernet import __version__
-from hypernet.cli import bake, bench, civitai, draw, inspect, lora, merge, train
+from hypernet.cli import bake, bench, civitai, draw, inspect, lora, merge, reduce, train
 from hypernet.cli.console import Commands
 
 app = typer.Typer(
@@ -41,6 +41,7 @@ app.command("bench")(bench.bench)
 app.command("bake")(bake.bake)
 app.command("lora")(lora.lora)
 app.command("merge")(merge.merge)
+app.command("reduce")(reduce.reduce)
 app.command("search")(civitai.search)
 app.command("get")(civitai.get)
 app.command("lookup")(civitai.lookup)

@@ -16,7 +16,8 @@ from rich.table import Table
 from rich.text import Text
 from typer.core import TyperGroup
 
-from hypernet.errors import HypernetError, printable
+from hypernet.errors import HypernetError
+from hypernet.text import printable
 
 _WIDE = 1000  # columns in a pipe or a file, where nothing may be cut off
 out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _WIDE)

@@ -13,6 +13,7 @@ import typer
 from hypernet.app.demo import NETWORKS
 from hypernet.cli.console import note, out, show_json, table, waiting
 from hypernet.errors import HypernetError
+from hypernet.text import size_in_words
 
 if TYPE_CHECKING:
     from hypernet.files import Summary
@@ -63,7 +64,7 @@ def list_files(folders: Folders = None, as_json: AsJson = False) -> None:
     if not entries:
         note("There are no hypernetworks here: put .pt or .safetensors files into models/hypernetworks, or give -H.")
         return
-    rows = ((f"<hypernet:{entry.name}:1>", size(entry.stamp.size), entry.path) for entry in entries)
+    rows = ((f"<hypernet:{entry.name}:1>", size_in_words(entry.stamp.size), entry.path) for entry in entries)
     out.print(table("tag", ">size", "file", rows=rows))
 
 
@@ -99,7 +100,7 @@ def info(
 
 def _described(about: dict[str, Any], summary: Summary) -> Iterator[tuple[object, ...]]:
     yield "file", about["file"]
-    yield "size", f"{size(about['size'])}, {summary.parameters:,} weights in {summary.dtype}"
+    yield "size", f"{size_in_words(about['size'])}, {summary.parameters:,} weights in {summary.dtype}"
     yield "sha256", about["sha256"]
     yield "kind", f"{summary.generation}, {summary.container}"
     yield "base", summary.base
@@ -178,13 +179,8 @@ def convert(
     with waiting(f"Converting {source.name}"):
         network = load(source, mapped=False)
         save(network, target, dtype=torch.float16 if half else torch.float32 if full else None, overwrite=force)
-    rows = [(path.name, size(path.stat().st_size)) for path in (source, target)]
+    rows = [(path.name, size_in_words(path.stat().st_size)) for path in (source, target)]
     out.print(table("file", ">size", rows=rows))
-
-
-def size(count: int) -> str:
-    """Bytes for people."""
-    return f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count / 1e3:.1f} kB"
 
 
 def sha256(path: Path) -> str:

@@ -12,6 +12,7 @@ from hypernet.cli.bake import Force, Parts
 from hypernet.cli.console import clean, copying, note, out, waiting
 from hypernet.cli.draw import progress
 from hypernet.errors import HypernetError
+from hypernet.text import size_in_words
 
 if TYPE_CHECKING:
     from hypernet.convert.contexts import Contexts
@@ -85,7 +86,7 @@ def lora(
         markup=False,
     )
     save_lora(made, form, parts, checkpoint, output, limit=limit, overwrite=force)
-    out.print(f"{clean(output)}: {output.stat().st_size / 1e6:.1f} MB, for {checkpoint.name}.", markup=False)
+    out.print(f"{clean(output)}: {size_in_words(output.stat().st_size)}, for {checkpoint.name}.", markup=False)
 
 
 def _back(checkpoint: Path, files: Sequence[str], output: Path, limit: float, full: bool, force: bool) -> None:
@@ -107,7 +108,7 @@ def _back(checkpoint: Path, files: Sequence[str], output: Path, limit: float, fu
             "allow more with --limit."
         )
     save(fitted.network, output, dtype=torch.float32 if full else torch.float16, overwrite=force)
-    out.print(f"{clean(output)}: {output.stat().st_size / 1e6:.1f} MB.", markup=False)
+    out.print(f"{clean(output)}: {size_in_words(output.stat().st_size)}.", markup=False)
 
 
 def contexts_of_a_run(checkpoint: Path, uses: Sequence[Use], prompts: Path | None) -> Contexts:

@@ -12,6 +12,7 @@ from hypernet.cli.bake import Force, Parts
 from hypernet.cli.console import clean, copying, note, out, table
 from hypernet.cli.lora import Prompts, contexts_of_a_run
 from hypernet.errors import HypernetError
+from hypernet.text import size_in_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -73,7 +74,7 @@ def merge(
     _refuse_originals(output, files, force)
     network = _weights(files, how) if how in (How.mean, How.difference) else _recipe(files, how, checkpoint, prompts)
     save(network, output, dtype=torch.float16 if half else None, overwrite=force)
-    out.print(f"{clean(output)}: {output.stat().st_size / 1e6:.1f} MB.", markup=False)
+    out.print(f"{clean(output)}: {size_in_words(output.stat().st_size)}.", markup=False)
     if network.metadata.skip_connection:
         note("It has skip paths: this program and the MonkeyPatch extension read it, A1111's own loader doesn't.")
     elif network.metadata.layer_structure is None:

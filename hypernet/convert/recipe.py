@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from hypernet.errors import HypernetError, printable
+from hypernet.errors import HypernetError
 from hypernet.network import Net
 from hypernet.plan import Use
+from hypernet.text import printable
 
 _MOST = 200
 """Networks and groups in one file; more is no mix but a trap."""

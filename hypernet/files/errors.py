@@ -5,16 +5,33 @@ from __future__ import annotations
 AGAIN = "Download or export the file again."
 HALF_LOADED = "Download it again and wait until the download is complete."
 OTHER_MODEL = "Is it another kind of model?"
+WHICH_KIND = "Check which kind of model it is."
 MALICIOUS = "Don't use this file: it may be malicious. If you trust its maker, ask for a .safetensors."
 ASK_ITS_MAKER = "Get the file again from where it comes from, or from another place."
 
+TRUNCATED = "a tensor reaches beyond the data that the file holds for it."
+HIDDEN = "it hides something behind its end."
+TOO_MUCH = "it holds far more than a hypernetwork does."
 
-class Refused(Exception):
-    """A file that can't be used. Stays inside this room: callers see `UnreadableFile`."""
+_FOR_READERS = (AGAIN, HALF_LOADED, OTHER_MODEL, WHICH_KIND, MALICIOUS, ASK_ITS_MAKER)
+
+
+class FormatError(Exception):
+    """What is wrong with a file, and what to do. Stays inside this room: callers see `UnreadableFile`."""
 
     def __init__(self, problem: str, advice: str = AGAIN) -> None:
         super().__init__(problem)
         self.problem, self.advice = problem, advice
+
+    @property
+    def for_writers(self) -> str:
+        """The advice for somebody who was about to save the file: there is nothing to download."""
+        return "Nothing was saved." if self.advice in _FOR_READERS else self.advice
+
+
+def damaged() -> FormatError:
+    """For data that make no sense to any reader."""
+    return FormatError("it is damaged.")
 
 
 def shown(value: object, limit: int = 60) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from hypernet.files.errors import AGAIN, ASK_ITS_MAKER, HALF_LOADED, MALICIOUS, Refused
+from hypernet.files.errors import AGAIN, ASK_ITS_MAKER, HALF_LOADED, MALICIOUS, FormatError
 
 _FIRST_BYTES: tuple[tuple[bytes, str, str], ...] = (
     (
@@ -30,8 +30,9 @@ _NAMES: tuple[tuple[str, str, str], ...] = (
     (r"lora_(unet|te\d?|transformer)_|\.lora_(down|up|A|B|a|b)\b|hada_w1|lokr_w1", "a LoRA", "put it into models/Lora"),
     (r"string_to_(param|token)|emb_params$|^clip_[lg]$", "an embedding", "put it into the embeddings folder"),
     (r"control_model\.|controlnet_|input_hint_block|^lllite_", "a ControlNet", "put it into models/ControlNet"),
-    (r"model\.diffusion_model\.|^state_dict$|double_blocks\.", "a checkpoint", "put it into models/Stable-diffusion"),
-    (r"(first_stage_model\.)?(de|en)coder\.(conv_in|down\.|up\.)", "a VAE", "put it into models/VAE"),
+    (r"model\.diffusion_model\.|double_blocks\.", "a checkpoint", "put it into models/Stable-diffusion"),
+    (r"(de|en)coder\.(conv_in|down\.|up\.|mid\.|down_blocks|up_blocks)", "a VAE", "put it into models/VAE"),
+    (r"^state_dict$", "a checkpoint", "put it into models/Stable-diffusion"),
     (r"^(down|up|mid)_blocks?\.", "a diffusers UNet", "use the whole checkpoint instead"),
     (r"^(ip_adapter|image_proj)\b", "an IP-Adapter", "put it into models/ControlNet"),
     (r"text_model\.|^transformer\.resblocks", "a text encoder", "put it into models/text_encoder"),
@@ -40,41 +41,42 @@ _NAMES: tuple[tuple[str, str, str], ...] = (
 )
 
 
-def by_first_bytes(head: bytes) -> Refused | None:
+def by_first_bytes(head: bytes) -> FormatError | None:
     """What a file is that begins so (512 bytes suffice), when it is a well-known kind of something else."""
     for pattern, problem, advice in _FIRST_BYTES:
         if re.match(pattern, head, re.IGNORECASE | re.DOTALL):
-            return Refused(problem, advice)
+            return FormatError(problem, advice)
     return None
 
 
-def by_names(names: Iterable[str]) -> Refused | None:
+def by_names(names: Iterable[str]) -> FormatError | None:
     """What a file is whose tensors or top-level keys have these names, when it is a well-known other kind of model."""
     lines = "\n".join(name[:100] for name in names)
-    for pattern, kind, place in _NAMES:
+    for pattern, kind, advice in _NAMES:
         if re.search(pattern, lines, re.MULTILINE):
-            return _sent_away(kind, place)
+            return _sent_away(kind, advice)
     return None
 
 
-def instead_of(refused: Refused, data: bytes) -> Refused:
-    """What to say of a pickle that was refused: what else it is, from the names that stand in it.
+def instead_of(error: FormatError, data: bytes) -> FormatError:
+    """What to say of a pickle that was error: what else it is, from the names that stand in it.
 
     One that calls what no model needs stays refused as malicious: nobody should try it elsewhere.
     """
-    if refused.advice == MALICIOUS:
-        return refused
-    return by_names(re.findall(r"[\w.]{5,}", data.decode("latin-1"), re.ASCII)) or refused
+    if error.advice == MALICIOUS:
+        return error
+    return by_names(re.findall(r"[\w.]{5,}", data.decode("latin-1"), re.ASCII)) or error
 
 
-def _sent_away(kind: str, place: str) -> Refused:
+def _sent_away(kind: str, advice: str) -> FormatError:
     if not kind:
-        return Refused(
+        return FormatError(
             "it holds the optimizer of a training (.optim), not a network.",
             "Choose the .pt file of the same name; keep this one beside it to go on with the training.",
         )
-    return Refused(f"it is {kind}, not a hypernetwork.", f"{place[0].upper()}{place[1:]}.")
+    return FormatError(f"it is {kind}, not a hypernetwork.", f"{advice[0].upper()}{advice[1:]}.")
 
 
-def unknown() -> Refused:
-    return Refused("it is neither a PyTorch file (.pt) nor a .safetensors file.", ASK_ITS_MAKER)
+def unknown() -> FormatError:
+    """What to say of a file that begins like nothing known."""
+    return FormatError("it is neither a PyTorch file (.pt) nor a .safetensors file.", ASK_ITS_MAKER)

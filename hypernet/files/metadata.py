@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from typing import Any
 
-from hypernet.files.errors import Refused, shown
-from hypernet.files.pt.machine import MAX_BITS, MAX_TEXT
+from hypernet.files.errors import FormatError, shown
+from hypernet.files.limits import MAX_BITS, MAX_EXTRA_VALUES, MAX_TEXT
 from hypernet.network import ACTIVATIONS, Metadata
 from hypernet.network.activations import IDENTITY, LEARNED, UNUSABLE
 
@@ -26,9 +26,7 @@ MONKEYPATCH_KEYS = ("skip_connection", "upsample_linear")
 NOT_KEPT = ("optimizer_state_dict",)
 """Early files carry the training's optimizer, twice as large as the network; it is of no use here."""
 
-CONTROL = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
-MAX_EXTRA = 100_000
-"""Numbers, texts, lists and tables kept from unknown keys."""
+_CONTROL = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def read_values(values: Mapping[str, object]) -> Metadata:
@@ -38,7 +36,7 @@ def read_values(values: Mapping[str, object]) -> Metadata:
     """
     known: dict[str, Any] = {}
     extra: dict[str, object] = {}
-    budget = iter(range(MAX_EXTRA))
+    budget = iter(range(MAX_EXTRA_VALUES))
     for key, value in values.items():
         if key in NOT_KEPT:
             continue
@@ -54,7 +52,7 @@ def read_values(values: Mapping[str, object]) -> Metadata:
 def values_to_write(metadata: Metadata) -> dict[str, object]:
     """The raw values of a file that says the same: the keys it had, and every other that was set since.
 
-    Raises Refused for values that could not be read again.
+    Raises FormatError for values that could not be read again.
     """
     default = Metadata()
     known = [key for key in A1111_KEYS if getattr(metadata, key) is not None]  # for None, A1111 has no default
@@ -66,24 +64,24 @@ def values_to_write(metadata: Metadata) -> dict[str, object]:
     values = {key: _raw(metadata.extra.get(key, getattr(metadata, str(key), _WRONG))) for key in keys}
     lost = set(values).difference(read_values(values).keys or ())
     if lost:
-        raise Refused(f"its metadata holds what no file can carry: {shown(min(lost))}.", "Leave it out.")
+        raise FormatError(f"its metadata holds what no file can carry: {shown(min(lost))}.", "Leave it out.")
     return values
 
 
 def activation_of(metadata: Metadata) -> str | None:
     """The activation a file names: one of `ACTIVATIONS`, 'prelu', 'linear', or None where it names none.
 
-    Raises Refused for one that no hypernetwork can be computed with.
+    Raises FormatError for one that no hypernetwork can be computed with.
     """
     if metadata.activation_func is None:
         return None
     name = metadata.activation_func.strip().lower()
     if name in UNUSABLE:
-        raise Refused(
+        raise FormatError(
             f"its activation is {name!r}, with which no WebUI could ever run a hypernetwork.", "It can't be used."
         )
     if name not in ACTIVATIONS and name not in (IDENTITY, LEARNED):
-        raise Refused(
+        raise FormatError(
             f"its activation is {shown(metadata.activation_func)}, which is not known.", "Check what it was made with."
         )
     return name
@@ -108,15 +106,15 @@ def _read(key: str, value: object) -> object:
 
 def _text(value: str) -> str:
     if len(value) > MAX_TEXT:
-        raise Refused(f"it holds a text of {len(value):,} characters, longer than any in a hypernetwork.")
+        raise FormatError(f"it holds a text of {len(value):,} characters, longer than any in a hypernetwork.")
     _refuse_control_characters(value)
     return value
 
 
 def _refuse_control_characters(text: str) -> None:
     """They have no place in a name, and would command the terminal that shows it."""
-    if not text.isprintable() and CONTROL.search(text):
-        raise Refused(f"it holds a text with control characters: {shown(text)}.")
+    if not text.isprintable() and _CONTROL.search(text):
+        raise FormatError(f"it holds a text with control characters: {shown(text)}.")
 
 
 def _numbers(value: object) -> object:
@@ -133,11 +131,11 @@ def _plain(value: object, budget: Iterator[int], depth: int = 16) -> object:
     A list may hold itself, or the same list a thousand times over: what goes too deep or on for too long is refused.
     """
     if next(budget, None) is None or not depth:
-        raise Refused("its metadata is nested in a way that no hypernetwork's is.")
+        raise FormatError("its metadata is nested in a way that no hypernetwork's is.")
     if isinstance(value, str):
         return _text(value)
     if isinstance(value, int) and value.bit_length() > MAX_BITS:
-        raise Refused("it holds a number with more digits than any in a hypernetwork.")
+        raise FormatError("it holds a number with more digits than any in a hypernetwork.")
     if value is None or isinstance(value, (bool, int, float)):
         return value
     if isinstance(value, (list, tuple)):

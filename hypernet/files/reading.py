@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from hypernet.errors import UnreadableFile, carried
+from hypernet.errors import UnreadableFile
 from hypernet.files import layout, lookalikes, safetensors, weights
-from hypernet.files.errors import AGAIN, Refused
+from hypernet.files.errors import OTHER_MODEL, FormatError
+from hypernet.files.limits import CHECKED_WHEN_MAPPED, HEAD, MAX_WEIGHTS
 from hypernet.files.pt import legacy
 from hypernet.files.pt import zip as zipped
 from hypernet.files.source import Source, opened
 from hypernet.files.summary import Summary, summarise
-from hypernet.files.weights import Contents, Place
+from hypernet.files.weights import Contents, ReadTensor
 from hypernet.network import Network
+from hypernet.text import json_safe, size_in_words
 
-HEAD = 512
+_log = logging.getLogger(__name__)
 
 
 def load(path: str | os.PathLike[str], *, mapped: bool = True) -> Network:
@@ -28,7 +31,7 @@ def load(path: str | os.PathLike[str], *, mapped: bool = True) -> Network:
     mapped network, and a process that reads a mapped file beyond its new end is killed). Replacing a file is harmless.
 
     Raises UnreadableFile, and nothing else, for a file that can't be used: missing, damaged, of another kind, or with
-    weights that are not finite. In a mapped `.safetensors` over `weights.SMALL` only a few weights are looked at.
+    weights that are not finite. In a mapped `.safetensors` over 1 MB only a few weights are looked at.
     """
     with _explained(path), opened(path) as source:
         return read(source, mapped=mapped and os.name != "nt")
@@ -38,34 +41,38 @@ def peek(path: str | os.PathLike[str]) -> Summary:
     """What the file holds, without reading its weights. Raises UnreadableFile as `load` does."""
     with _explained(path), opened(path) as source:
         contents = _contents(source)
-        return summarise(contents.container, _network(contents, weights.outline))
+        return summarise(contents.container, _network(contents, weights.shape_only))
 
 
 def outline(path: str | os.PathLike[str]) -> Network:
-    """The network without its weights' values (on torch's meta device). Raises Refused, OSError."""
+    """The network without its weights' values (on torch's meta device). Raises FormatError, OSError."""
     with opened(path) as source:
-        return _network(_contents(source), weights.outline)
+        return _network(_contents(source), weights.shape_only)
 
 
 def read(source: Source, *, mapped: bool) -> Network:
-    """The network in an open file, as `load` gives it. Raises Refused, and what Python raises on damaged data."""
+    """The network in an open file, as `load` gives it. Raises FormatError, OSError."""
     contents = _contents(source)
     try:
-        place = weights.mapped(source) if mapped else weights.copied(source)
+        read_tensor = weights.mapped(source) if mapped else weights.into_memory(source)
     except OSError:  # not every network drive can map
-        place, mapped = weights.copied(source), False
-    if mapped and contents.container == "safetensors" and source.size > weights.SMALL:
-        network = _network(contents, place)
-        weights.refuse_unless_finite(weights.sample(network))
+        read_tensor, mapped = weights.into_memory(source), False
+    if mapped and contents.container == "safetensors" and source.size > CHECKED_WHEN_MAPPED:
+        network = _network(contents, read_tensor)
+        weights.refuse_unless_finite(weights.smallest(network))
         return network
-    return _network(contents, weights.checked(place))
+    return _network(contents, weights.finite(read_tensor))
 
 
 def _contents(source: Source) -> Contents:
     head = source.bytes_at(0, min(source.size, HEAD))
     if not head:
-        raise Refused("it is empty.", AGAIN)
-    return _reader(head)(source)
+        raise FormatError("it is empty.")
+    contents = _reader(head)(source)
+    total = sum(tensor.elements_nbytes for tensor in contents.tensors())
+    if total > MAX_WEIGHTS:
+        raise FormatError(f"its weights have {size_in_words(total)}, far more than a hypernetwork's.", OTHER_MODEL)
+    return contents
 
 
 def _reader(head: bytes) -> Callable[[Source], Contents]:
@@ -78,9 +85,9 @@ def _reader(head: bytes) -> Callable[[Source], Contents]:
     raise lookalikes.by_first_bytes(head) or lookalikes.unknown()
 
 
-def _network(contents: Contents, place: Place) -> Network:
+def _network(contents: Contents, read_tensor: ReadTensor) -> Network:
     nets = {
-        width: ({name: place(at) for name, at in k.items()}, {name: place(at) for name, at in v.items()})
+        width: ({name: read_tensor(at) for name, at in k.items()}, {name: read_tensor(at) for name, at in v.items()})
         for width, (k, v) in contents.nets.items()
     }
     return layout.build(nets, contents.metadata)
@@ -88,17 +95,24 @@ def _network(contents: Contents, place: Place) -> Network:
 
 @contextmanager
 def _explained(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Turns every error into `UnreadableFile`. A damaged file can make Python fail in any way it knows."""
+    """Turns every error into `UnreadableFile`. Readers blame a file by `FormatError` alone: all else is our fault."""
     try:
         yield
-    except Refused as refused:
-        raise UnreadableFile(_path(path), refused.problem, refused.advice) from None
+    except FormatError as error:
+        raise UnreadableFile(_path(path), error.problem, error.advice) from None
     except OSError as error:
         raise UnreadableFile(_path(path), *_system_says(error)) from error
-    except MemoryError as error:
-        raise UnreadableFile(_path(path), "there is not enough memory for it.", "Close other programs.") from error
     except Exception as error:
-        raise UnreadableFile(_path(path), "it is damaged.", AGAIN) from error
+        if isinstance(error, MemoryError) or "allocate memory" in str(error):  # torch raises RuntimeError
+            raise UnreadableFile(_path(path), "there is not enough memory for it.", "Close other programs.") from error
+        if isinstance(error, ValueError) and "\0" in os.fsdecode(path):
+            raise UnreadableFile(_path(path), "there is no such file.", "Check its name and folder.") from error
+        _log.exception("Reading %s failed by an error of this program", _path(path))
+        raise UnreadableFile(
+            _path(path),
+            f"reading it failed by an error of this program ({type(error).__name__}: {error}), not of the file.",
+            "Please report it with what the log says.",
+        ) from error
 
 
 def _system_says(error: OSError) -> tuple[str, str]:
@@ -113,4 +127,4 @@ def _system_says(error: OSError) -> tuple[str, str]:
 
 def _path(path: str | os.PathLike[str]) -> str:
     """The path for a message: unprintable characters and NUL would garble it."""
-    return carried(os.fsdecode(path)).replace("\0", "?")
+    return json_safe(os.fsdecode(path)).replace("\0", "?")

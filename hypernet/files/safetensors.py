@@ -8,37 +8,36 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Mapping
 from typing import IO, Any
 
 import torch
 from torch import Tensor
 
+from hypernet import safe_json
 from hypernet.files import lookalikes
-from hypernet.files.errors import AGAIN, HALF_LOADED, MALICIOUS, OTHER_MODEL, Refused, shown
+from hypernet.files.errors import AGAIN, HALF_LOADED, MALICIOUS, OTHER_MODEL, TRUNCATED, WHICH_KIND, FormatError, shown
+from hypernet.files.limits import MAX_HEADER, MAX_HEADER_VALUES
 from hypernet.files.metadata import TEXTS, read_values, values_to_write
-from hypernet.files.pt.names import BEYOND
 from hypernet.files.source import Source
-from hypernet.files.weights import ITEMSIZE, Contents, StoredTensor, raw
+from hypernet.files.weights import ITEMSIZE, Contents, StoredTensor, contiguous, raw
 from hypernet.network import Metadata, Network
 
 FORMAT = "hypernet"
+"""The value of `format` in the metadata of our files."""
 VERSION = 1
+"""Of the layout."""
 TRAINING = "ss_"
 """What the names of training facts begin with."""
 
-MAX_HEADER = 1 << 20
-"""Bytes. Ours have some 3 thousand."""
-MAX_TENSORS = 5000
-NAME = re.compile(r"([1-9][0-9]{0,5})\.([kv])\.(.+)", re.DOTALL)
-DTYPES: Mapping[str, torch.dtype] = {
+_NAME = re.compile(r"([1-9][0-9]{0,5})\.([kv])\.(.+)", re.DOTALL)
+_DTYPES: Mapping[str, torch.dtype] = {
     "F32": torch.float32,
     "F16": torch.float16,
     "BF16": torch.bfloat16,
     "F64": torch.float64,
 }
-CODES = {dtype: code for code, dtype in DTYPES.items()}
+_CODES = {dtype: code for code, dtype in _DTYPES.items()}
 
 
 def looks_like(head: bytes) -> bool:
@@ -47,24 +46,24 @@ def looks_like(head: bytes) -> bool:
 
 
 def read(source: Source) -> Contents:
-    """What a `.safetensors` file holds. Raises Refused."""
+    """What a `.safetensors` file holds. Raises FormatError."""
     length = int.from_bytes(source.bytes_at(0, 8), "little")
     if length > source.size - 8:
-        raise Refused("its header is longer than the file: the download was cut short.", HALF_LOADED)
+        raise FormatError("its header is longer than the file: the download was cut short.", HALF_LOADED)
     if length > MAX_HEADER:
-        raise Refused(f"its header has {length:,} bytes, far more than a hypernetwork's.", OTHER_MODEL)
+        raise FormatError(f"its header has {length:,} bytes, far more than a hypernetwork's.", OTHER_MODEL)
     header = _header(source.bytes_at(8, length))
     facts = header.pop("__metadata__", {})
     if not isinstance(facts, dict) or not all(isinstance(value, str) for value in facts.values()):
-        raise Refused("its metadata is damaged.", AGAIN)
-    names = {name: _place(name) for name in header}
+        raise FormatError("its metadata is damaged.", AGAIN)
+    names = {name: _address(name) for name in header}
     if not names or None in names.values():
         raise lookalikes.by_names(names) or _not_ours(names)
     _check_version(facts)
     nets: dict[int, tuple[dict[str, StoredTensor], dict[str, StoredTensor]]] = {}
-    for place, tensor in zip(names.values(), _tensors(header, 8 + length, source.size), strict=True):
-        assert place is not None
-        width, which, name = place
+    for address, tensor in zip(names.values(), _tensors(header, 8 + length, source.size), strict=True):
+        assert address is not None
+        width, which, name = address
         nets.setdefault(width, ({}, {}))[which][name] = tensor
     return Contents("safetensors", nets, read_values(_values(facts)))
 
@@ -72,7 +71,7 @@ def read(source: Source) -> Contents:
 def write(network: Network, names: Mapping[int, tuple[Mapping[str, Tensor], ...]], stream: IO[bytes]) -> None:
     """Writes a network whose weights have these names: width -> (K, V), each name -> tensor.
 
-    Raises Refused for one that could not be read again.
+    Raises FormatError for one that could not be read again.
     """
     tensors = {
         f"{width}.{which}.{name}": tensor
@@ -84,62 +83,50 @@ def write(network: Network, names: Mapping[int, tuple[Mapping[str, Tensor], ...]
     end = 0
     for name, tensor in tensors.items():
         start, end = end, end + tensor.numel() * tensor.element_size()
-        header[name] = {"dtype": CODES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [start, end]}
+        header[name] = {"dtype": _CODES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [start, end]}
     data = json.dumps(header, separators=(",", ":")).encode()
     data += b" " * (-len(data) % 8)
     if len(data) > MAX_HEADER:
-        raise Refused("its metadata is too long to be saved.", "Shorten its texts.")
+        raise FormatError("its metadata is too long to be saved.", "Shorten its texts.")
     stream.write(len(data).to_bytes(8, "little") + data)
     for tensor in tensors.values():
         stream.write(raw(tensor))
 
 
 def _header(data: bytes) -> dict[str, Any]:
-    """The header as JSON. What would make a parser slow, deep or large is refused before it is parsed."""
-    if data.count(b"{") + data.count(b"[") > 3 * MAX_TENSORS or data.count(b",") > 8 * MAX_TENSORS:
-        raise Refused("it holds far more than a hypernetwork does.", OTHER_MODEL)
+    """The header as JSON."""
     try:
-        header = _json(data.decode("utf-8"), object_pairs_hook=_without_duplicates)
-    except (ValueError, RecursionError):
-        raise Refused("its header is damaged.", AGAIN) from None
+        text = data.decode("utf-8")
+        header = safe_json.loads(text, most=MAX_HEADER_VALUES, pairs_hook=_without_duplicates)
+    except ValueError:
+        raise FormatError("its header is damaged, or not a hypernetwork's.", AGAIN) from None
     if not isinstance(header, dict):
-        raise Refused("its header is damaged.", AGAIN)
+        raise FormatError("its header is damaged.", AGAIN)
     return header
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(pairs)
     if len(made) != len(pairs):
-        raise Refused("it holds two things of the same name.", MALICIOUS)
+        raise FormatError("it holds two things of the same name.", MALICIOUS)
     return made
 
 
-def _json(text: str, **options: Any) -> Any:
-    """`json.loads`. Before 3.10.7 Python needs very long to read a number of a million digits: it is refused there."""
-    return json.loads(text, parse_int=None if hasattr(sys, "set_int_max_str_digits") else _short_int, **options)
-
-
-def _short_int(digits: str) -> int:
-    if len(digits) > 18:
-        raise ValueError("a number with too many digits")
-    return int(digits)
-
-
-def _place(name: str) -> tuple[int, int, str] | None:
+def _address(name: str) -> tuple[int, int, str] | None:
     """A tensor's width, 0 for K or 1 for V, and name in its net; None for a name that isn't of our layout."""
-    match = NAME.fullmatch(name)
+    match = _NAME.fullmatch(name)
     return (int(match[1]), "kv".index(match[2]), match[3]) if match else None
 
 
-def _not_ours(names: Mapping[str, Any]) -> Refused:
+def _not_ours(names: Mapping[str, Any]) -> FormatError:
     example = f" (it holds {shown(next(iter(names)))})" if names else ""
-    return Refused(f"it is a .safetensors file, but not a hypernetwork{example}.", "Check which kind of model it is.")
+    return FormatError(f"it is a .safetensors file, but not a hypernetwork{example}.", WHICH_KIND)
 
 
 def _check_version(facts: Mapping[str, str]) -> None:
     version = facts.get("format_version", "1")
     if facts.get("format") == FORMAT and version != str(VERSION):
-        raise Refused(
+        raise FormatError(
             f"it has the format version {shown(version)}; this program reads {VERSION}.", "Update the program."
         )
 
@@ -150,12 +137,12 @@ def _tensors(header: Mapping[str, Any], begin: int, size: int) -> list[StoredTen
     at = begin
     for start, nbytes in sorted((tensor.start, tensor.nbytes) for tensor in tensors):
         if start != at:
-            raise Refused("its tensors overlap or leave gaps.", AGAIN)
+            raise FormatError("its tensors overlap or leave gaps.", AGAIN)
         at += nbytes
     if at > size:
-        raise Refused(BEYOND, HALF_LOADED)
+        raise FormatError(TRUNCATED, HALF_LOADED)
     if at < size:
-        raise Refused("it is longer than its header says.", AGAIN)
+        raise FormatError("it is longer than its header says.", AGAIN)
     return tensors
 
 
@@ -164,29 +151,20 @@ def _tensor(name: str, entry: Any, begin: int) -> StoredTensor:
     try:
         code, shape, (start, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
     except (TypeError, KeyError, ValueError):
-        raise Refused(f"the entry of {shown(name)} in its header is damaged.", AGAIN) from None
-    dtype = DTYPES.get(code) if isinstance(code, str) else None
+        raise FormatError(f"the entry of {shown(name)} in its header is damaged.", AGAIN) from None
+    dtype = _DTYPES.get(code) if isinstance(code, str) else None
     if dtype is None:
-        raise Refused(f"the weights are of type {shown(code)}, not floating-point numbers.")
+        raise FormatError(f"the weights are of type {shown(code)}, not floating-point numbers.")
     nbytes = ITEMSIZE[dtype]
     if not isinstance(shape, list) or len(shape) > 8:
-        raise Refused(f"the shape of {shown(name)} is damaged.", AGAIN)
+        raise FormatError(f"the shape of {shown(name)} is damaged.", AGAIN)
     for length in shape:
         if type(length) is not int or not 0 <= length < 1 << 48:
-            raise Refused(f"the shape of {shown(name)} is damaged.", AGAIN)
+            raise FormatError(f"the shape of {shown(name)} is damaged.", AGAIN)
         nbytes *= length
     if type(start) is not int or type(end) is not int or start < 0 or end - start != nbytes:
-        raise Refused(f"the place of {shown(name)} in the file is damaged.", AGAIN)
-    return StoredTensor(dtype, tuple(shape), _strides(shape), 0, begin + start, nbytes)
-
-
-def _strides(shape: list[int]) -> tuple[int, ...]:
-    """Of a tensor whose elements lie in order: (out, in) -> (in, 1)."""
-    strides, step = [], 1
-    for length in reversed(shape):
-        strides.append(step)
-        step *= length
-    return tuple(reversed(strides))
+        raise FormatError(f"the place of {shown(name)} in the file is damaged.", AGAIN)
+    return StoredTensor(dtype, tuple(shape), contiguous(tuple(shape)), 0, begin + start, nbytes)
 
 
 def _facts(metadata: Metadata) -> dict[str, str]:
@@ -211,7 +189,7 @@ def _value(key: str, text: str) -> object:
     if key.startswith(TRAINING) and not text.startswith('"'):
         return text
     try:
-        value: object = _json(text)
-    except (ValueError, RecursionError):
+        value: object = safe_json.loads(text)
+    except ValueError:
         return text
     return text if key in TEXTS and not isinstance(value, (str, type(None))) else value

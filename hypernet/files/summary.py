@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from hypernet.network import Activation, Layer, LayerNorm, Linear, Metadata, Net, Network, Residual
@@ -41,7 +41,7 @@ class Summary:
 def summarise(container: str, network: Network) -> Summary:
     """The summary of a network; its tensors may be on torch's meta device."""
     net = network.pairs[network.widths[0]].k
-    layers = list(_flat(net.layers))
+    layers = list(flat(net.layers))
     named = [layer.name for layer in layers if isinstance(layer, Activation)]
     dtypes = {str(tensor.dtype).removeprefix("torch.") for each in network.nets() for tensor in each.tensors()}
     return Summary(
@@ -64,7 +64,7 @@ def summarise(container: str, network: Network) -> Summary:
 
 def structure(net: Net) -> tuple[float, ...]:
     """The layers' widths as multiples of the context's: A1111's `layer_structure`, from the weights themselves."""
-    widths = [net.width, *(layer.weight.shape[0] for layer in _flat(net.layers) if isinstance(layer, Linear))]
+    widths = [net.width, *(layer.weight.shape[0] for layer in flat(net.layers) if isinstance(layer, Linear))]
     return tuple(width // net.width if width % net.width == 0 else width / net.width for width in widths)
 
 
@@ -95,7 +95,8 @@ _VERSIONS = (
 """The key each version of A1111 added, newest first."""
 
 
-def _flat(layers: Iterable[Layer]) -> Iterable[Layer]:
+def flat(layers: Iterable[Layer]) -> Iterator[Layer]:
+    """The layers with those inside of residual blocks in the blocks' place."""
     for layer in layers:
         if isinstance(layer, Residual):
             yield from layer.block

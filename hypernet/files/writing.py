@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -12,14 +13,15 @@ from torch import Tensor
 from hypernet.atomic import writing
 from hypernet.errors import HypernetError
 from hypernet.files import safetensors
-from hypernet.files.errors import Refused, shown
+from hypernet.files.errors import FormatError, shown
 from hypernet.files.metadata import values_to_write
 from hypernet.files.pt import writer
 from hypernet.files.reading import outline
+from hypernet.files.summary import flat, structure
 from hypernet.files.weights import INFINITY
 from hypernet.network import Activation, Layer, LayerNorm, Linear, Metadata, Net, Network, Residual
 
-WRITERS = {".pt": writer.write, ".safetensors": safetensors.write}
+_WRITERS = {".pt": writer.write, ".safetensors": safetensors.write}
 
 
 def save(
@@ -30,33 +32,60 @@ def save(
     dtype: type of the stored weights; as they are when None. Without it nothing is lost: weights, names and metadata
     come back bit for bit. An existing file is only replaced with `overwrite`, and then whole or not at all. What was
     written is read before it takes its place, so that no file is left that gives another network, or none.
+    A network made in code whose metadata names no activation gets what its layers tell.
     Raises HypernetError: another suffix, a file in the way, a type that can't hold the weights, layers or metadata that
     no file can carry; OSError from the disk.
     """
     target = Path(path)
-    write = WRITERS.get(target.suffix.lower())
+    write = _WRITERS.get(target.suffix.lower())
     if write is None:
         raise HypernetError(f"{target.name}: a hypernetwork is saved as .safetensors or .pt. Choose one of the two.")
     if not overwrite and os.path.lexists(target):
         raise HypernetError(
             f"{target.name}: there is a file of this name already. Choose another name or overwrite it."
         )
+    network = _described(network)
     stored = {width: tuple(_stored(net, dtype, target.name) for net in pair) for width, pair in named(network).items()}
     try:
         with writing(target) as stream:
             write(network, stored, stream)
             stream.flush()
             _check(outline(stream.name), network)
-    except Refused as refused:
-        raise HypernetError(f"{target.name}: {refused.problem} {refused.advice}") from None
+    except FormatError as error:
+        raise HypernetError(f"{target.name}: {error.problem} {error.for_writers}") from None
+
+
+def _described(network: Network) -> Network:
+    """The network with metadata that tell of its layers, where it was made in code and says nothing of them."""
+    metadata = network.metadata
+    names = {layer.name for net in network.nets() for layer in flat(net.layers) if isinstance(layer, Activation)}
+    if metadata.keys is not None or metadata.activation_func is not None or not names:
+        return network
+    if len(names) > 1:
+        raise HypernetError(f"A network has one activation for all its layers, not {' and '.join(sorted(names))}.")
+    net = next(network.nets())
+    layers = list(flat(net.layers))
+    told = replace(
+        metadata,
+        activation_func=names.pop(),
+        activate_output=net.residual or isinstance(layers[-1], Activation),
+        is_layer_norm=any(isinstance(layer, LayerNorm) for layer in layers),
+        layer_structure=metadata.layer_structure or structure(net),
+    )
+    return replace(network, metadata=told)
 
 
 def _check(written: Network, network: Network) -> None:
-    """Raises Refused unless the nets are the same: a reader builds them from the weights' names and the metadata."""
+    """Raises FormatError unless the nets are the same: readers build them from the weights' names and the metadata."""
     if _forms(written) != _forms(network):
-        raise Refused("its layers are not those that its names and metadata tell of.", "Correct its metadata.")
+        raise FormatError(
+            "its layers are not those that its names and metadata tell of.",
+            "Correct activation_func and activate_output in its metadata, or leave them out.",
+        )
     if lost := values_to_write(network.metadata).keys() - values_to_write(written.metadata).keys():
-        raise Refused(f"its metadata holds what this kind of file can't carry: {shown(min(lost))}.", "Leave it out.")
+        raise FormatError(
+            f"its metadata holds what this kind of file can't carry: {shown(min(lost))}.", "Leave it out."
+        )
 
 
 def _forms(network: Network) -> object:

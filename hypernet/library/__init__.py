@@ -15,18 +15,29 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hypernet.errors import HypernetError, UnreadableFile, carried
-from hypernet.library import sidefiles
+from hypernet.errors import HypernetError, UnreadableFile
+from hypernet.library import moving, sidefiles
 from hypernet.library.hashes import Hashes
 from hypernet.library.loaded import Loaded
 from hypernet.library.names import Index, assign
 from hypernet.library.scan import SUFFIXES, Listing, Stamp, scan
-from hypernet.library.sidefiles import CivitaiInfo, UserMetadata
+from hypernet.library.sidefiles import CivitaiInfo, Recommended, Source, UserMetadata
+from hypernet.text import json_safe
 
 if TYPE_CHECKING:
     from hypernet.network import Network
 
-__all__ = ["SUFFIXES", "CivitaiInfo", "Entry", "Library", "NotFound", "Stamp", "UserMetadata"]
+__all__ = [
+    "SUFFIXES",
+    "CivitaiInfo",
+    "Entry",
+    "Library",
+    "NotFound",
+    "Recommended",
+    "Source",
+    "Stamp",
+    "UserMetadata",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +58,7 @@ class Entry:
     @property
     def shown_path(self) -> str:
         """The path for JSON and HTML."""
-        return carried(str(self.path))
+        return json_safe(str(self.path))
 
 
 class NotFound(HypernetError):
@@ -192,6 +203,29 @@ class Library:
         """Keeps what other programs wrote into the same file. Raises HypernetError."""
         sidefiles.write_user_metadata(entry.path, metadata, self._listed)
         self.scan()
+
+    def recommended(self, entry: Entry) -> Recommended:
+        """What its maker recommends, and where it is from."""
+        return sidefiles.recommended(entry.path, self._listed)
+
+    def write_recommended(self, entry: Entry, said: Recommended) -> None:
+        """Keeps what other programs wrote into the same file. Raises HypernetError."""
+        sidefiles.write_recommended(entry.path, said, self._listed)
+        self.scan()
+
+    def move(self, entry: Entry, place: str) -> str:
+        """Moves the file and all beside it to `place` under its root, without suffix; returns its name then.
+
+        Its hash stays known, so that old pictures still find it. Raises HypernetError.
+        """
+        digest = self.sha256_if_known(entry)
+        path = moving.move(entry.path, entry.root, place)
+        found = next((each for each in self.scan() if each.path == path), None)
+        if found is None:
+            raise HypernetError(f"{path.name} was moved, but is not listed.")
+        if digest is not None:
+            self._hashes.later([path])
+        return found.name
 
     def civitai_info(self, entry: Entry) -> CivitaiInfo | None:
         return sidefiles.civitai_info(entry.path, self._listed)

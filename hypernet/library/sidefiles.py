@@ -14,7 +14,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from hypernet import atomic
-from hypernet.errors import HypernetError, carried
+from hypernet.errors import HypernetError
+from hypernet.text import json_safe
 
 _log = logging.getLogger(__name__)
 
@@ -92,6 +93,10 @@ class Source:
     version: int | None = None
     sha256: str = ""
     """Of what was downloaded, 64 hex digits: a file that was converted since has another."""
+
+    def at(self, url: str) -> Source:
+        """The same, at another address; with another one, what is known of the old is gone."""
+        return self if url == self.url else Source(url)
 
 
 @dataclass(frozen=True)
@@ -281,9 +286,9 @@ def _whole(value: object) -> int | None:
 
 
 def _text(value: object) -> str:
-    return carried(value) if isinstance(value, str) else ""
+    return json_safe(value) if isinstance(value, str) else ""
 
 
 def _texts(value: object) -> Iterator[str]:
     if isinstance(value, list):
-        yield from (carried(item) for item in value if isinstance(item, str))
+        yield from (json_safe(item) for item in value if isinstance(item, str))

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from hypernet.library import Entry
-from hypernet.webui import facts
 from hypernet.webui.catalogue import Catalogue
 
 ROOT = "/hypernet/v1"
@@ -47,7 +46,7 @@ def add_routes(app: Any, catalogue: Catalogue, options: Mapping[str, Any]) -> No
 def listing(catalogue: Catalogue) -> list[dict[str, Any]]:
     """Every network; its hash where it is known."""
     library = catalogue.library
-    return [_brief(entry, library.sha256_if_known(entry)) for entry in library.entries()]
+    return [_brief(catalogue, entry, library.sha256_if_known(entry)) for entry in library.entries()]
 
 
 def details(catalogue: Catalogue, entry: Entry) -> dict[str, Any]:
@@ -55,7 +54,7 @@ def details(catalogue: Catalogue, entry: Entry) -> dict[str, Any]:
     library = catalogue.library
     user, civitai = library.user_metadata(entry), library.civitai_info(entry)
     return {
-        **_brief(entry, catalogue.sha256(entry)),
+        **_brief(catalogue, entry, catalogue.sha256(entry)),
         "description": user.description or library.description(entry),
         "notes": user.notes,
         "activation text": user.activation_text,
@@ -65,12 +64,12 @@ def details(catalogue: Catalogue, entry: Entry) -> dict[str, Any]:
     }
 
 
-def _brief(entry: Entry, digest: str | None) -> dict[str, Any]:
+def _brief(catalogue: Catalogue, entry: Entry, digest: str | None) -> dict[str, Any]:
     return {
         "name": entry.name,
         "path": entry.shown_path,
         "size": entry.stamp.size,
         "mtime": entry.stamp.mtime_ns / 1e9,
         "sha256": digest,
-        "metadata": facts.facts(entry),
+        "metadata": catalogue.facts(entry),
     }

@@ -8,10 +8,13 @@ from typing import Any, Protocol
 
 from hypernet.errors import HypernetError
 from hypernet.library import Entry, Library
+from hypernet.webui.facts import Facts, FactsCache
 from hypernet.webui.settings import Settings
 
 CACHE_FILE = "hypernet.sqlite"
 """In the host's folder for caches: the digests of files."""
+FACTS_FILE = "hypernet-facts.json"
+"""In the host's folder for caches: what files hold."""
 
 
 class Places(Protocol):
@@ -37,6 +40,10 @@ class Places(Protocol):
         """Shows name -> path to other extensions and to the host's own API and lists."""
         ...
 
+    def model_base(self) -> str:
+        """The loaded checkpoint's base, as `Network.base` names it; 'unknown' for none or another kind."""
+        ...
+
 
 class Catalogue:
     """One WebUI's hypernetwork files and the settings that say where they are and how strong they begin."""
@@ -44,6 +51,7 @@ class Catalogue:
     def __init__(self, places: Places) -> None:
         self._places = places
         self._library: Library | None = None
+        self._facts: FactsCache | None = None
         self._made_of: tuple[tuple[Path, ...], int] | None = None
         self._published: tuple[Entry, ...] | None = None
 
@@ -74,6 +82,11 @@ class Catalogue:
         """A setting of the host; the default where there is none of that name."""
         return self._places.option(key, default)
 
+    @property
+    def model_base(self) -> str:
+        """The loaded checkpoint's base: 'SD1', 'SD2', 'SDXL' or 'unknown'."""
+        return self._places.model_base()
+
     def entries(self) -> tuple[Entry, ...]:
         """Every file, sorted by name."""
         return self.library.entries()
@@ -85,6 +98,24 @@ class Catalogue:
     def find(self, name: str) -> Entry | None:
         """The file that a tag means by `name`; None when there is none, or when several could be meant."""
         return self.library.find(name)
+
+    def facts(self, entry: Entry) -> Facts:
+        """What the file holds, read if need be."""
+        return self._facts_cache.get(entry)
+
+    def facts_if_known(self, entry: Entry) -> Facts | None:
+        """What the file holds if it was read before; otherwise it is read in the background."""
+        found = self._facts_cache.known(entry)
+        if found is None:
+            self._facts_cache.read_later([entry])
+        return found
+
+    @property
+    def _facts_cache(self) -> FactsCache:
+        if self._facts is None:
+            cache = self._places.cache_dir()
+            self._facts = FactsCache(None if cache is None else cache / FACTS_FILE)
+        return self._facts
 
     def refresh(self) -> None:
         """Lists the folders anew."""

@@ -1,52 +1,121 @@
-"""What there is to say about a file: for cards, for the API, for the command line."""
+"""What there is to say about a file: for cards, for the API. Each state of a file is read once, also over restarts."""
 
 from __future__ import annotations
 
+import json
+import logging
+import threading
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hypernet import atomic
 from hypernet.errors import HypernetError
-from hypernet.library import Entry, Stamp
+from hypernet.library import Entry
+from hypernet.text import size_in_words
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from hypernet.files import Summary
 
-_peeked: dict[Path, tuple[Stamp, Summary | HypernetError]] = {}
-"""What files hold, as long as they stay as they are."""
+_log = logging.getLogger(__name__)
+
+Facts = Mapping[str, Any]
+"""What a file holds, as JSON: the keys are those of `facts`; a file that can't be used has `problem` alone."""
+
+_VERSION = 1
+_AT_ONCE = 50
+"""Files read before what is known so far is written down."""
 
 
-def summary(entry: Entry) -> Summary | HypernetError:
-    """What the file holds, or why it can't be used."""
-    from hypernet.files import peek
+class FactsCache:
+    """The facts of files by path and state. Nothing is read before it is asked for. Safe from many threads."""
 
-    known = _peeked.get(entry.path)
-    if known is None or not known[0].same(entry.stamp):
+    def __init__(self, file: Path | None) -> None:
+        """file: a JSON file, made on demand; None remembers until the end of the process."""
+        self._file = file
+        self._known: dict[str, list[Any]] | None = None
+        self._waiting: dict[Path, Entry] = {}
+        self._worker: threading.Thread | None = None
+        self._lock = threading.RLock()
+
+    def known(self, entry: Entry) -> Facts | None:
+        """The facts of the file in this state, without opening it; None when it was not read yet."""
+        with self._lock:
+            if self._known is None:
+                self._known = _load(self._file)
+            time, size, found = self._known.get(entry.shown_path, (None, None, None))
+        fits = (time, size) == (entry.stamp.mtime_ns, entry.stamp.size) and isinstance(found, dict)
+        return found if fits else None
+
+    def get(self, entry: Entry) -> Facts:
+        """The facts of the file, which is read if need be."""
+        found = self.known(entry)
+        if found is None:
+            found = facts(entry.path)
+            with self._lock:
+                assert self._known is not None, "known() loaded it"
+                self._known[entry.shown_path] = [entry.stamp.mtime_ns, entry.stamp.size, found]
+        return found
+
+    def read_later(self, entries: Iterable[Entry]) -> None:
+        """Reads these in the background, one after the other."""
+        with self._lock:
+            self._waiting.update((entry.path, entry) for entry in entries)
+            if self._waiting and self._worker is None:
+                self._worker = threading.Thread(target=self._work, name="hypernet facts", daemon=True)
+                self._worker.start()
+
+    def _work(self) -> None:
+        count = 0
+        while True:
+            with self._lock:
+                if not self._waiting:
+                    self._worker = None
+                    break
+                _, entry = self._waiting.popitem()
+            self.get(entry)
+            count += 1
+            if count % (20 * _AT_ONCE) == 0:
+                self.save()
+        self.save()
+
+    def save(self) -> None:
+        """Writes what is known to the file."""
+        if self._file is None:
+            return
+        with self._lock:
+            text = json.dumps({"version": _VERSION, "files": self._known or {}}, ensure_ascii=False)
         try:
-            known = entry.stamp, peek(entry.path)
-        except HypernetError as error:
-            known = entry.stamp, error
-        _peeked[entry.path] = known
-    return known[1]
+            atomic.write_bytes(self._file, text.encode("utf-8", "backslashreplace"))
+        except OSError as error:
+            _log.warning("What is known of the files can't be written to %s: %s", self._file, error)
 
 
-def line(entry: Entry) -> str:
-    """`SD1 · 768, 1280 · 1, 2, 1 relu · 5000 steps · 84 MB`: one line for the card. Plain text."""
-    found = summary(entry)
-    size = _size(entry.stamp.size)
-    if isinstance(found, HypernetError):
-        return f"can't be used · {size}"
-    facts = ["" if found.base == "unknown" else found.base, ", ".join(map(str, found.widths)), _structure(found)]
-    if found.metadata.step:
-        facts.append(f"{found.metadata.step} steps")
-    return " · ".join([fact for fact in facts if fact] + [size])
+def _load(file: Path | None) -> dict[str, list[Any]]:
+    """What an earlier run wrote; a file that can't be read says nothing and is written anew."""
+    if file is None or not file.is_file():
+        return {}
+    try:
+        stored = json.loads(file.read_text(encoding="utf-8"))
+        if stored["version"] != _VERSION:
+            return {}
+        return {str(path): list(known) for path, known in stored["files"].items() if len(known) == 3}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        _log.info("%s is written anew: %s", file, error)
+        return {}
 
 
-def facts(entry: Entry) -> dict[str, Any]:
-    """What the card's ⓘ and the API tell of a file."""
-    found = summary(entry)
-    if isinstance(found, HypernetError):
-        return {"problem": str(found)}
+def facts(path: Path) -> Facts:
+    """What the file at `path` holds, or as `problem` why it can't be used."""
+    from hypernet.files import peek  # here, so that the door opens before the readers are needed
+
+    try:
+        return _told(peek(path))
+    except HypernetError as error:
+        return {"problem": str(error)}
+
+
+def _told(found: Summary) -> Facts:
     metadata = found.metadata
     told = {
         "base": found.base,
@@ -71,12 +140,17 @@ def facts(entry: Entry) -> dict[str, Any]:
     return {key: value for key, value in told.items() if value is not None}
 
 
-def _size(nbytes: int) -> str:
-    if nbytes < 1e6:
-        return f"{max(nbytes / 1e3, 1):.0f} kB"
-    return f"{nbytes / 1e6:.1f} MB" if nbytes < 10e6 else f"{nbytes / 1e6:.0f} MB"
+def line(told: Facts, nbytes: int) -> str:
+    """`SD1 · trained 5,000 steps · costs nothing · 84 MB`: one line for the card. Plain text.
 
-
-def _structure(found: Summary) -> str:
-    parts = [", ".join(f"{width:g}" for width in found.structure), found.activation]
-    return " ".join(parts + ["norm"] * found.layer_norm)
+    nbytes: the file's size.
+    """
+    if "problem" in told:
+        return str(told["problem"])
+    parts = [
+        "" if told["base"] == "unknown" else str(told["base"]),
+        f"trained {told['steps']:,} steps" if told.get("steps") else "",
+        "costs nothing" if told["free while drawing"] else "",
+        size_in_words(nbytes),
+    ]
+    return " · ".join(part for part in parts if part)

@@ -174,6 +174,10 @@ class Host(Places, Protocol):
         """The modules that hold the axes of the X/Y/Z plot: `axis_options` and the class `AxisOption`."""
         ...
 
+    def page_guards(self) -> Sequence[Any]:
+        """Dependencies (FastAPI) of the routes that the page itself asks, API or not: as reachable as the page."""
+        ...
+
     def route_options(self, app: Any) -> Mapping[str, Any] | None:
         """Arguments that guard a route of app (FastAPI) as the host's own; None where the host offers no API."""
         ...

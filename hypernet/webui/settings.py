@@ -79,6 +79,11 @@ class Settings:
         "what went wrong is always under the picture, too",
         choices=tuple(LOG_LEVELS),
     )
+    civitai_key: str = _setting(
+        "",
+        "Civitai API key (whoever may open this page can read it; CIVITAI_API_KEY in the environment stays hidden)",
+        read=lambda text: str(text).strip(),
+    )
     native: bool = _setting(
         False,
         "Use the built-in hypernetworks instead",

@@ -41,11 +41,16 @@ def connect(session: Session, callbacks: Any) -> None:
         add_axes(host.axes(), catalogue)
 
     def app_started(demo: Any, app: Any) -> None:
+        from hypernet.webui.page_routes import add_page_routes
+
+        add_page_routes(app, catalogue, host.page_guards())
         options = host.route_options(app)
         if options is not None:
             from hypernet.webui.api import add_routes
+            from hypernet.webui.civitai_routes import add_civitai_routes
 
             add_routes(app, catalogue, options)
+            add_civitai_routes(app, catalogue, options)
 
     def infotext_pasted(text: str, params: dict[str, Any]) -> None:
         infotext.pasted(params, catalogue.library, host.warn)

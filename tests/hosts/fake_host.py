@@ -8,13 +8,12 @@ import json
 import os
 import sys
 import urllib.error
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
-from urllib.parse import parse_qsl, unquote
 
 import numpy as np
 import pytest
@@ -140,9 +139,12 @@ class FakeHost:
         return "second"
 
     @contextmanager
-    def lora(self, name: str) -> Iterator[None]:
+    def lora(self, name: str, write: Callable[[Path], None] | None = None) -> Iterator[None]:
         pytest.skip("the fake host has no LoRA")
         yield
+
+    def checkpoint(self) -> Path:
+        pytest.skip("the fake host has no checkpoint")
 
     def tracebacks(self) -> str:
         _, *after = self.console.getvalue().replace(f"{REPOSITORY}{os.sep}", "").split("Traceback")
@@ -171,29 +173,23 @@ def fake_host(folder: Path) -> Iterator[FakeHost]:
 
 
 class _App:
-    """What is asked of FastAPI."""
+    """A real FastAPI, asked without a network."""
 
     def __init__(self) -> None:
-        self.routes: list[Any] = []
+        from fastapi import FastAPI
+        from fastapi.testclient import TestClient
 
-    def add_api_route(self, path: str, endpoint: Any, methods: Any = (), dependencies: Any = ()) -> None:
-        self.routes.append(SimpleNamespace(path=path, endpoint=endpoint, dependencies=dependencies))
+        self._api = FastAPI()
+        self._client = TestClient(self._api, raise_server_exceptions=False)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._api, name)
 
     def call(self, address: str, body: Any) -> Any:
-        path, _, query = address.partition("?")
-        arguments: dict[str, Any] = dict(parse_qsl(query, keep_blank_values=True))
-        for route in self.routes:
-            stem, _, name = route.path.partition("{")
-            if name and path.startswith(stem):
-                arguments[name.partition(":")[0]] = unquote(path[len(stem) :])
-            elif route.path != path:
-                continue
-            try:
-                return route.endpoint({"text": body["text"]}) if body else route.endpoint(**arguments)
-            except Exception as error:
-                code = getattr(error, "status_code", 500)
-                raise urllib.error.HTTPError(address, code, str(error), None, None) from error  # type: ignore[arg-type]
-        raise urllib.error.HTTPError(address, 404, "not found", None, None)  # type: ignore[arg-type]
+        answer = self._client.get(address) if body is None else self._client.post(address, json=body)
+        if answer.status_code >= 400:
+            raise urllib.error.HTTPError(address, answer.status_code, answer.text, None, None)  # type: ignore[arg-type]
+        return answer.json()
 
 
 def _settings() -> dict[str, Any]:

@@ -14,7 +14,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -194,16 +194,43 @@ class RealHost:
         return others[0]
 
     @contextmanager
-    def lora(self, name: str) -> Iterator[None]:
-        """A LoRA on the K and V of every cross- and self-attention."""
+    def lora(self, name: str, write: Callable[[Path], None] | None = None) -> Iterator[None]:
+        """A LoRA that `write` makes; without it one on the K and V of every cross- and self-attention."""
         file = self.root / "models" / "Lora" / f"{name}.safetensors"
-        nets.write_lora(file, self.state()["shapes"])
+        if write is None:
+            nets.write_lora(file, self.state()["shapes"])
+        else:
+            write(file)
         self.call("/sdapi/v1/refresh-loras", {})
         try:
             yield
         finally:
             file.unlink()
             self.call("/sdapi/v1/refresh-loras", {})
+
+    def checkpoint(self) -> Path:
+        """The file of the model it draws with."""
+        name = re.search(r"\bModel: ([^,]+)", self.draw("a cat").infotext)
+        assert name is not None
+        models = self.call("/sdapi/v1/sd-models")
+        return next(Path(model["filename"]) for model in models if model["model_name"] == name[1])
+
+    @contextmanager
+    def another_checkpoint(self, write: Callable[[Path], None]) -> Iterator[str]:
+        """One of the first one's kind that `write` makes; its title, for the setting `sd_model_checkpoint`."""
+        first = self.checkpoint()
+        made = [first.with_name("t-made.safetensors")]
+        write(made[0])
+        if first.with_suffix(".yaml").exists():
+            made.append(made[0].with_suffix(".yaml"))
+            made[1].write_bytes(first.with_suffix(".yaml").read_bytes())
+        self.call("/sdapi/v1/refresh-checkpoints", {})
+        try:
+            yield made[0].name
+        finally:
+            for file in made:
+                file.unlink()
+            self.call("/sdapi/v1/refresh-checkpoints", {})
 
     def tracebacks(self) -> str:
         """The console from each traceback on."""

@@ -12,12 +12,13 @@ from torch import Tensor
 
 from hypernet.errors import HypernetError
 from hypernet.files import weights
-from hypernet.files.errors import Refused
-from hypernet.files.pt import contents, zip
+from hypernet.files.errors import FormatError
+from hypernet.files.pt import zip
+from hypernet.files.pt.contents import stored
 from hypernet.files.pt.names import PickledTensor
 from hypernet.files.source import opened
 
-DIGITS = 10
+_DIGITS = 10  # of a digest, at least
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +35,7 @@ class OptimizerState:
     def belongs(self, network: str | os.PathLike[str]) -> bool:
         """Whether it was saved together with this file. Raises OSError."""
         digest = hashlib.sha256(Path(network).read_bytes()).hexdigest()
-        return self.belongs_to == digest[: len(self.belongs_to)] and len(self.belongs_to) >= DIGITS
+        return self.belongs_to == digest[: len(self.belongs_to)] and len(self.belongs_to) >= _DIGITS
 
 
 def load_optimizer(path: str | os.PathLike[str]) -> OptimizerState:
@@ -42,15 +43,15 @@ def load_optimizer(path: str | os.PathLike[str]) -> OptimizerState:
     name = Path(path).name
     try:
         with opened(path) as source:
-            loaded, locate = zip.read_object(source)
-            place = weights.checked(weights.copied(source))
+            loaded, starts = zip.read_object(source)
+            read_tensor = weights.finite(weights.into_memory(source))
 
             def value(of: str, found: object) -> Tensor | float:
                 if isinstance(found, PickledTensor):
-                    return place(contents.stored(of, found, locate))
+                    return read_tensor(stored(of, found, starts))
                 if isinstance(found, (int, float)):
                     return found
-                raise Refused(f"{of} is no number.")
+                raise FormatError(f"{of} is no number.")
 
             match loaded:
                 case {
@@ -58,13 +59,12 @@ def load_optimizer(path: str | os.PathLike[str]) -> OptimizerState:
                     "hash": str(digest),
                     "optimizer_state_dict": {"state": dict(state)},
                 }:
-                    moments = {
-                        int(number): {str(of): value(of, found) for of, found in held.items() if found is not None}
-                        for number, held in state.items()
-                    }
-                    return OptimizerState(kind, digest, moments)
-            raise Refused("it is not what A1111 saves beside a hypernetwork.")
-    except Refused as refused:
-        raise HypernetError(f"{name}: {refused.problem} Training can go on without it, from fresh moments.") from None
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError, EOFError) as error:
-        raise HypernetError(f"{name}: it is damaged. Training can go on without it, from fresh moments.") from error
+                    if all(isinstance(number, int) and isinstance(held, dict) for number, held in state.items()):
+                        moments = {
+                            number: {str(of): value(of, found) for of, found in held.items() if found is not None}
+                            for number, held in state.items()
+                        }
+                        return OptimizerState(kind, digest, moments)
+            raise FormatError("it is not what A1111 saves beside a hypernetwork.")
+    except FormatError as error:
+        raise HypernetError(f"{name}: {error.problem} Training can go on without it, from fresh moments.") from None

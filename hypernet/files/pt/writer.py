@@ -18,18 +18,20 @@ import torch
 import torch._utils
 from torch import Tensor
 
-from hypernet.files.errors import Refused
+from hypernet.files.errors import FormatError
+from hypernet.files.limits import MAX_PICKLE
 from hypernet.files.metadata import values_to_write
-from hypernet.files.pt.machine import MAX_BYTES, unpickle
+from hypernet.files.pt.machine import unpickle
 from hypernet.files.pt.names import STORAGES
+from hypernet.files.source import Source
 from hypernet.files.weights import raw
 from hypernet.network import Network
 
-FOLDER = "archive"
-ALIGNMENT = 64
+_FOLDER = "archive"
+_ALIGNMENT = 64
 """Of every record's data, so that PyTorch can map the file."""
-EPOCH = (1980, 1, 1, 0, 0, 0)
-TYPES = {dtype: getattr(torch, name) for name, dtype in STORAGES.items()}
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+_TYPES = {dtype: getattr(torch, name) for name, dtype in STORAGES.items()}
 
 
 @dataclass(frozen=True)
@@ -58,13 +60,13 @@ class _Pickler(pickle.Pickler):
     def persistent_id(self, value: object) -> Any:
         if not isinstance(value, _Storage):
             return None
-        return "storage", TYPES[value.tensor.dtype], value.key, "cpu", value.tensor.numel()
+        return "storage", _TYPES[value.tensor.dtype], value.key, "cpu", value.tensor.numel()
 
 
 def write(network: Network, names: Mapping[int, tuple[Mapping[str, Tensor], ...]], stream: IO[bytes]) -> None:
     """Writes a network whose weights have these names: width -> (K, V), each name -> contiguous tensor.
 
-    Raises Refused for one that could not be read again.
+    Raises FormatError for one that could not be read again.
     """
     content: dict[int | str, object] = {}
     for width, pair in names.items():
@@ -73,21 +75,21 @@ def write(network: Network, names: Mapping[int, tuple[Mapping[str, Tensor], ...]
     pickled = io.BytesIO()
     pickler = _Pickler(pickled)
     pickler.dump(content)
-    if pickled.tell() > MAX_BYTES:
-        raise Refused("its metadata is too long to be saved.", "Shorten its texts.")
-    unpickle(pickled.getvalue())
+    if pickled.tell() > MAX_PICKLE:
+        raise FormatError("its metadata is too long to be saved.", "Shorten its texts.")
+    unpickle(Source.of(pickled.getvalue()), 0, pickled.tell())
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
         _record(archive, "data.pkl", pickled.getbuffer())
         for storage in pickler.storages:
             _record(archive, f"data/{storage.key}", raw(storage.tensor))
-        _record(archive, "version", memoryview(b"3\n"))
+        _record(archive, "version", b"3\n")
 
 
-def _record(archive: zipfile.ZipFile, name: str, data: memoryview) -> None:
-    """Adds a record whose data begins at a multiple of `ALIGNMENT`: an extra field of zeros moves it there."""
-    entry = zipfile.ZipInfo(f"{FOLDER}/{name}", EPOCH)
+def _record(archive: zipfile.ZipFile, name: str, data: memoryview | bytearray | bytes) -> None:
+    """Adds a record whose data begins at a multiple of `_ALIGNMENT`: an extra field of zeros moves it there."""
+    entry = zipfile.ZipInfo(f"{_FOLDER}/{name}", _EPOCH)
     assert archive.fp is not None
     begin = archive.fp.tell() + 30 + len(entry.filename) + 4
-    padding = -begin % ALIGNMENT
+    padding = -begin % _ALIGNMENT
     entry.extra = b"FB" + padding.to_bytes(2, "little") + bytes(padding)
     archive.writestr(entry, data)

@@ -1,14 +1,16 @@
-"""The Hypernetworks tab: a page of the host's own kind, with what each file is on its card."""
+"""The Hypernetworks tab: a page of the host's own kind. What needs the files opened is written by our scripts later."""
 
 from __future__ import annotations
 
 import html
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from hypernet.library import Entry
+from hypernet.webui.cards import preview_url, words
 from hypernet.webui.catalogue import Catalogue
-from hypernet.webui.facts import facts, line
+from hypernet.webui.dialects.a1111_editor import make_editor
 
 
 def make_page(ui_extra_networks: Any, catalogue: Catalogue) -> Any:
@@ -39,54 +41,42 @@ def make_page(ui_extra_networks: Any, catalogue: Catalogue) -> Any:
             path = entry.shown_path
             stem = path[: -len(entry.path.suffix)]
             digest = catalogue.library.sha256_if_known(entry)
-            terms = [html.escape(term) for term in (self.search_terms_from_path(path), digest, line(entry)) if term]
+            user = catalogue.library.user_metadata(entry)
+            description = user.description or catalogue.library.description(entry) or ""
+            told = catalogue.facts_if_known(entry)
+            terms = [html.escape(term) for term in (self.search_terms_from_path(path), digest) if term]
             return {
                 "name": entry.name,
                 "filename": path,
                 "shorthash": digest[:10] if digest else None,
-                "preview": self.find_preview(stem),
-                "description": self.find_description(stem),
+                "preview": preview_url(catalogue, entry),
+                "description": description,
+                "user_metadata": {"description": description, "notes": user.notes},
                 "search_terms": terms,
                 "search_term": " ".join(terms),  # before 1.8
-                "prompt": quote_js(f"<hypernet:{entry.name}:") + f" + {_strength(catalogue)} + " + quote_js(">"),
+                "prompt": _prompt(catalogue, entry, quote_js),
+                "negative_prompt": quote_js(f"({user.negative_text}:1)" if user.negative_text else ""),
                 "local_preview": f"{stem}.preview.{catalogue.option('samples_format', 'png')}",
-                "metadata": _printable(facts(entry)),
-                "facts": line(entry),
-                "sort_keys": {"default": index, **self.get_sort_keys(path)},
+                "metadata": {"file": path} if told is None else _printable(told),
+                "sort_keys": {"default": index, **self.get_sort_keys(path), "path": path.casefold()},
             }
 
         def create_item_html(self, tabname: str, item: dict[str, Any], template: str | None = None) -> Any:
-            made = super().create_item_html(tabname, {**item, "filename": html.escape(item["filename"])}, template)
-            if not isinstance(made, str):
-                return made
-            shown = f"<span class='hypernet-facts'>{html.escape(item.get('facts', ''))}</span>"
-            before, mark, after = made.partition('<span class="description">')
-            return before + shown + mark + after if mark else made
+            return super().create_item_html(tabname, {**item, "filename": html.escape(item["filename"])}, template)
 
         def create_user_metadata_editor(self, ui: Any, tabname: str) -> Any:
-            return _make_editor(ui_extra_networks, ui, tabname, self)
+            return make_editor(ui_extra_networks, catalogue, ui, tabname, self)
 
     return HypernetworksPage()
 
 
-def _make_editor(ui_extra_networks: Any, ui: Any, tabname: str, page: Any) -> Any:
-    base = ui_extra_networks.ui_extra_networks_user_metadata.UserMetadataEditor
-
-    class Editor(base):  # type: ignore[misc, valid-type]
-        """The host's, with our facts in its table, whose values it shows as HTML."""
-
-        def get_metadata_table(self, name: str) -> list[tuple[str, str | None]]:
-            told = [*super().get_metadata_table(name), ("Contents: ", page.items.get(name, {}).get("facts"))]
-            return [(key, None if value is None else html.escape(str(value))) for key, value in told]
-
-    return Editor(ui, tabname, page)
+def _prompt(catalogue: Catalogue, entry: Entry, quote_js: Any) -> str:
+    """What the host's own click adds, as a JavaScript expression."""
+    own = catalogue.library.user_metadata(entry).preferred_weight or catalogue.settings.strength
+    strength = json.dumps(own) if own else "opts.extra_networks_default_multiplier"
+    text = " ".join([">", ", ".join(words(catalogue, entry))]).strip()
+    return f"{quote_js(f'<hypernet:{entry.name}:')} + {strength} + {quote_js(text)}"
 
 
-def _strength(catalogue: Catalogue) -> str:
-    """A JavaScript expression."""
-    own = catalogue.settings.strength
-    return json.dumps(own) if own else "opts.extra_networks_default_multiplier"
-
-
-def _printable(told: dict[str, Any]) -> dict[str, Any]:
+def _printable(told: Mapping[str, Any]) -> dict[str, Any]:
     return {key: ", ".join(map(str, value)) if isinstance(value, list) else value for key, value in told.items()}

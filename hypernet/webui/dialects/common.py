@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,6 +45,23 @@ class WebUI:
     def watch(self, unet: nn.Module, found: Callable[[nn.Module], None]) -> Callable[[], None]:
         """Most hosts' hypernetworks act in the UNet alone."""
         return lambda: None
+
+    def model_base(self) -> str:
+        """By what the host says of the model in memory; none is loaded for this."""
+        models = sys.modules.get("modules.sd_models")
+        model = getattr(getattr(models, "model_data", None), "sd_model", None)
+        for flag, base in (("is_sdxl", "SDXL"), ("is_sd2", "SD2"), ("is_sd1", "SD1")):
+            if getattr(model, flag, False) is True:
+                return base
+        return "unknown"
+
+    def page_guards(self) -> Sequence[Any]:
+        """What guards the routes that the page itself asks: the login of the page, where there is one."""
+        from fastapi import Depends
+
+        from hypernet.webui.dialects.login import logged_in
+
+        return [Depends(logged_in)]
 
     def reserve_memory(self, p: Processing, nbytes: int) -> None:
         """Most hosts offer no way to reserve any."""

@@ -7,10 +7,11 @@ import json
 from datetime import datetime
 from typing import Any
 
-from hypernet.errors import HypernetError, carried
 from hypernet.library import Entry
+from hypernet.text import json_safe
+from hypernet.webui.cards import card, preview_url, words
 from hypernet.webui.catalogue import Catalogue
-from hypernet.webui.facts import facts, line, summary
+from hypernet.webui.facts import line
 
 TITLE = "Hypernetwork"
 """The host shows no page of another title: this one it still knows."""
@@ -29,9 +30,7 @@ def make_page(ui_extra_networks: Any, catalogue: Catalogue) -> Any:
 
         def list_items(self) -> list[dict[str, Any]]:
             catalogue.publish()
-            items = [self._item(entry) for entry in catalogue.entries()]
-            self.update_all_previews(items)
-            return items
+            return [self._item(entry) for entry in catalogue.entries()]
 
         def allowed_directories_for_previews(self) -> list[str]:
             return [str(folder) for folder in catalogue.library.folders]
@@ -40,7 +39,7 @@ def make_page(ui_extra_networks: Any, catalogue: Catalogue) -> Any:
             """What the user wrote, or else what the file itself says; the host asks for it under the mouse, too."""
             written: str = super().find_description(path, info)
             found = (entry for entry in catalogue.entries() if entry.shown_path == path)
-            return written or next(map(_told, found), "")
+            return written or next((line(catalogue.facts(entry), entry.stamp.size) for entry in found), "")
 
         def create_html(self, item: dict[str, Any], tabname: str) -> Any:
             """The host writes some of these into the page as they are."""
@@ -52,35 +51,25 @@ def make_page(ui_extra_networks: Any, catalogue: Catalogue) -> Any:
         def _item(self, entry: Entry) -> dict[str, Any]:
             path = entry.shown_path
             digest = catalogue.library.sha256_if_known(entry)
-            info = self.find_info(path)
+            told = catalogue.facts(entry)
+            found, info = words(catalogue, entry), self.find_info(path)
+            shown = card(catalogue, entry, catalogue.model_base)
             return {
                 "type": TITLE,
                 "name": entry.name,
-                "alias": carried(entry.path.stem),
+                "alias": json_safe(entry.path.stem),
                 "filename": path,
                 "hash": digest[:10] if digest else None,
-                "prompt": json.dumps(f" <hypernet:{entry.name}:{catalogue.strength}>"),
-                "metadata": json.dumps(facts(entry), indent=4),
-                "mtime": datetime.fromtimestamp(entry.stamp.mtime_ns / 1e9),
+                "prompt": json.dumps(f" <hypernet:{entry.name}:{shown['strength']}>"),
+                "metadata": json.dumps(told, indent=4),
+                "mtime": datetime.fromtimestamp(entry.stamp.mtime_ns // 10**9),
                 "size": entry.stamp.size,
-                "version": _base(entry),
+                "version": "broken" if "problem" in told else "" if shown["base"] == "unknown" else shown["base"],
                 "info": info,
-                "description": super().find_description(path, info) or _told(entry),
-                "tags": {},
-                "search_term": f"{entry.name} {digest or ''} {line(entry)}",
+                "description": super().find_description(path, info) or line(told, entry.stamp.size),
+                "preview": preview_url(catalogue, entry),
+                "tags": {html.escape(word): 0 for word in (*found, *shown["tags"])},
+                "search_term": " ".join([entry.name, digest or "", line(told, entry.stamp.size), *found]),
             }
 
     return HypernetworkPage()
-
-
-def _told(entry: Entry) -> str:
-    """What the file itself says: what it is, or why it can't be used."""
-    return facts(entry).get("problem") or line(entry)
-
-
-def _base(entry: Entry) -> str:
-    """What stands in a card's corner; the host makes a filter of each."""
-    found = summary(entry)
-    if isinstance(found, HypernetError):
-        return "broken"
-    return "" if found.base == "unknown" else found.base
