@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import random
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -139,6 +141,62 @@ def test_a_broken_cache_is_begun_anew(tmp_path: Path) -> None:
             assert hashes.get(tmp_path / "a.pt") == digest
     with closing(Hashes(cache)) as hashes:
         assert known(hashes, tmp_path / "a.pt") == digest
+
+
+def flipped(content: bytes, seed: int) -> bytes:
+    """The content with six bytes replaced, behind the words that make it a database."""
+    chance, damaged = random.Random(seed), bytearray(content)
+    for _ in range(6):
+        damaged[chance.randrange(16, len(damaged))] = chance.randrange(256)
+    return bytes(damaged)
+
+
+def test_no_damage_to_the_cache_gives_an_error_or_another_digest(tmp_path: Path) -> None:
+    digests = {path: write(path, path.name.encode()) for path in (tmp_path / f"{n}.pt" for n in range(20))}
+    cache = tmp_path / "hashes.sqlite"
+    with closing(Hashes(cache)) as hashes:
+        for path in digests:
+            hashes.get(path)
+    content = cache.read_bytes()
+    for seed in range(150):
+        cache.write_bytes(flipped(content, seed))
+        with closing(Hashes(cache)) as hashes:
+            assert all(known(hashes, path) in (digest, None) for path, digest in digests.items())
+            assert {path: hashes.get(path) for path in digests} == digests
+
+
+def test_a_damaged_cache_is_set_aside_and_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    cache = tmp_path / "hashes.sqlite"
+    cache.write_bytes(b"no database, but long enough to look like one" * 100)
+    write(tmp_path / "a.pt", b"a")
+    with closing(Hashes(cache)) as hashes:
+        for _ in range(3):
+            hashes.get(tmp_path / "a.pt")
+    assert (tmp_path / "hashes.sqlite.damaged").read_bytes().startswith(b"no database")
+    assert len(caplog.records) == 1 and "damaged" in caplog.text
+
+
+@pytest.mark.parametrize("digest", ["", "x" * 72, "0" * 72, "0" * 64, b"\xff", 5, None])
+def test_a_digest_of_another_form_is_not_known(tmp_path: Path, digest: object) -> None:
+    cache = tmp_path / "hashes.sqlite"
+    right = write(tmp_path / "a.pt", b"a")
+    with closing(Hashes(cache)) as hashes:
+        hashes.get(tmp_path / "a.pt")
+    with closing(sqlite3.connect(cache)) as database, database:
+        if digest is None:
+            database.execute("UPDATE sha256 SET digest = cast(x'ff' as text)")
+        else:
+            database.execute("UPDATE sha256 SET digest = ?", (digest,))
+    with closing(Hashes(cache)) as hashes:
+        assert known(hashes, tmp_path / "a.pt") is None
+        assert hashes.get(tmp_path / "a.pt") == right
+
+
+def test_the_cache_is_not_opened_before_it_is_needed(tmp_path: Path) -> None:
+    cache = tmp_path / "folder" / "hashes.sqlite"
+    with closing(Hashes(cache)):
+        pass
+    assert not cache.parent.exists()
 
 
 def test_without_a_place_for_the_cache_digests_are_kept_until_the_end(tmp_path: Path) -> None:

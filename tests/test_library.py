@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from hypernet import library as library_module
 from hypernet.errors import UnreadableFile
 from hypernet.library import Library, NotFound, UserMetadata
 from hypernet.network import Network
@@ -184,6 +188,66 @@ def test_a_change_is_noticed_even_where_folders_keep_no_time(make_library: MakeL
     os.utime(tmp_path, ns=(times.st_atime_ns, times.st_mtime_ns))
     assert library.find("water") is not None
     assert library.find("ink") is None
+
+
+@pytest.mark.parametrize("ahead", [-3600, 0, 3600], ids=["behind", "right", "ahead"])
+def test_folders_that_stay_as_they_are_are_listed_once_whatever_the_clock_of_their_drive(
+    make_library: MakeLibrary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ahead: int
+) -> None:
+    touch(tmp_path / "nets" / "ink.pt")
+    os.utime(tmp_path / "nets", (time.time() + ahead,) * 2)
+    library = make_library("nets")
+    listed = count_listings(monkeypatch)
+    for _ in range(20):
+        assert library.names() == ("ink",)
+        assert library.find("missing") is None
+    assert len(listed) == 1
+    touch(tmp_path / "nets" / "water.pt")
+    os.utime(tmp_path / "nets", (time.time() + ahead,) * 2)
+    assert library.names() == ("ink", "water")
+
+
+def test_unknown_names_list_no_folder_anew(
+    make_library: MakeLibrary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touch(tmp_path / "ink.pt")
+    library = make_library()
+    listed = count_listings(monkeypatch)
+    for number in range(200):
+        with pytest.raises(NotFound):
+            library.open(f"unknown {number}")
+    assert len(listed) == 1
+
+
+def count_listings(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Grows with each listing of the folders."""
+    listed: list[object] = []
+    scan = library_module.scan
+
+    def counted(roots: Any) -> Any:
+        listed.append(roots)
+        return scan(roots)
+
+    monkeypatch.setattr(library_module, "scan", counted)
+    return listed
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        ("mix.hns", "mix.hns, but only .pt and .safetensors are read. It is a list of networks"),
+        ("mix.ckpt", "mix.ckpt, but only .pt and .safetensors are read. If it is a hypernetwork, rename it"),
+        ("styles/mix.pth", "rename it so that it ends with .pt"),
+        ("mix.bin", "rename it so that it ends with .pt"),
+    ],
+)
+def test_a_file_that_only_other_programs_list_is_named(
+    make_library: MakeLibrary, tmp_path: Path, file: str, said: str
+) -> None:
+    touch(tmp_path / file)
+    for typed in ("mix", Path(file).name):
+        with pytest.raises(NotFound, match=re.escape(said)):
+            make_library().open(typed)
 
 
 def test_a_name_that_became_unclear_is_not_served(make_library: MakeLibrary, tmp_path: Path) -> None:

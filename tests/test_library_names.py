@@ -129,6 +129,17 @@ def test_a_path_is_not_a_name(typed: str) -> None:
     assert find(typed, "styles/ink.pt") is None
 
 
+@pytest.mark.parametrize("typed", ["furry_ kemono", "Furry Kemono", "furrykemono.pt", "styles/furry kemono"])
+def test_spaces_and_underscores_may_be_mixed_up_where_only_one_file_can_be_meant(typed: str) -> None:
+    assert find(typed, "styles/furry_kemono.pt", "ink.pt") == "styles/furry_kemono.pt"
+    assert find("furry_ kemono", "furry_kemono.pt", "a/furry kemono.pt") is None
+
+
+def test_a_name_with_a_colon_is_found_as_typed_and_as_listed() -> None:
+    assert assign(files("a:b.pt")) == ["a_b"]
+    assert find("a:b", "a:b.pt") == find("a_b", "a:b.pt") == "a:b.pt"
+
+
 def test_an_unclear_name_suggests_all_that_it_could_mean() -> None:
     assert index(files("a/ink.pt", "b/ink.pt", "water.pt")).suggest("ink") == ["a/ink", "b/ink"]
 
@@ -197,7 +208,13 @@ def test_the_file_that_is_meant_answers_to_what_was_typed(case: tuple[list[Found
     if meant is not None:
         answers = {spelling.casefold() for spelling in spellings(found[meant], assign(found)[meant])}
         bare = re.sub(r"\.(pt|safetensors)$", "", typed, flags=re.IGNORECASE)
-        assert typed.casefold() in answers or bare.casefold() in answers
+        loose = {squeezed(answer) for answer in answers}
+        assert typed.casefold() in answers or bare.casefold() in answers or squeezed(bare) in loose
+
+
+def squeezed(name: str) -> str:
+    """A name without spaces and underscores."""
+    return re.sub(r"[\s_]|\.(pt|safetensors)$", "", name.casefold())
 
 
 @given(files_and_typed())

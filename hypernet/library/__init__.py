@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -61,14 +61,25 @@ class Entry:
         return json_safe(str(self.path))
 
 
+OTHER_SUFFIXES: Mapping[str, str] = {
+    ".hns": "It is a list of networks, of Hypernetwork-MonkeyPatch: write a tag for each network in it instead.",
+    **dict.fromkeys((".ckpt", ".pth", ".bin"), "If it is a hypernetwork, rename it so that it ends with .pt."),
+}
+"""Endings of files that other programs list, and what to do with one."""
+
+
 class NotFound(HypernetError):
     """No file of the library has this name, or it is not clear which."""
 
-    def __init__(self, name: str, suggestions: Sequence[str], ambiguous: bool) -> None:
+    def __init__(self, name: str, suggestions: Sequence[str], ambiguous: bool, other_file: str = "") -> None:
+        """other_file: one of that name which is not listed; its ending is among `OTHER_SUFFIXES`."""
         self.name, self.suggestions, self.ambiguous = name, tuple(suggestions), ambiguous
         listed = " or ".join(f"“{suggestion}”" for suggestion in suggestions)
         if ambiguous:
             message = f"Several hypernetworks are called “{name}”: write {listed}."
+        elif other_file:
+            ending = "." + other_file.lower().rpartition(".")[2]
+            message = f"There is a file {other_file}, but only .pt and .safetensors are read. {OTHER_SUFFIXES[ending]}"
         elif suggestions:
             message = f"There is no hypernetwork “{name}”. Did you mean {listed}?"
         else:
@@ -132,7 +143,10 @@ class Library:
         """
         shelf = self._current()
         number = shelf.index.find(name)
-        if number is None or not _unchanged(shelf.entries[number]):
+        if number is None:
+            shelf = self._current(look=True)
+            number = shelf.index.find(name)
+        elif not _unchanged(shelf.entries[number]):
             shelf = self._scan()
             number = shelf.index.find(name)
         return None if number is None else shelf.entries[number]
@@ -145,8 +159,16 @@ class Library:
         """The network that a tag means by `name`. Raises NotFound, UnreadableFile."""
         if entry := self.find(name):
             return self.load(entry)
-        ambiguous = len(self._current().index.candidates(name)) > 1
-        raise NotFound(name, self.suggest(name), ambiguous)
+        index = (self._shelf or self._current()).index
+        ambiguous = len(index.candidates(name)) > 1
+        raise NotFound(name, index.suggest(name), ambiguous, self._other_file(name))
+
+    def _other_file(self, name: str) -> str:
+        """A file of this name that is listed by other programs, or by none."""
+        listing = (self._shelf or self._current()).listing
+        wanted = {os.path.normcase(name.strip().rpartition("/")[2] + ending) for ending in ("", *OTHER_SUFFIXES)}
+        there = (other for names in listing.beside.values() for other in sorted(names & wanted))
+        return next((other for other in there if other.lower().endswith(tuple(OTHER_SUFFIXES))), "")
 
     def load(self, entry: Entry) -> Network:
         """The network in the file as it is now: the same object as before if the file did not change meanwhile.
@@ -235,15 +257,18 @@ class Library:
         self._hashes.close()
         self._loaded.clear()
 
-    def _current(self) -> _Shelf:
-        """The shelf of now. While somebody waits for a slow drive, the others work with what was there before."""
+    def _current(self, look: bool = False) -> _Shelf:
+        """The shelf of now. While somebody waits for a slow drive, the others work with what was there before.
+
+        look: also where no folder's time of change tells of one.
+        """
         shelf = self._shelf
         if shelf is None:
             return self._scan()
         if not self._scanning.acquire(blocking=False):
             return shelf
         try:
-            return self._list() if shelf.listing.outdated() else shelf
+            return self._list() if shelf.listing.outdated(look) else shelf
         finally:
             self._scanning.release()
 

@@ -4,31 +4,41 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 import sqlite3
 import threading
+import zlib
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 from hypernet.library.scan import Stamp
 
 _log = logging.getLogger(__name__)
+_Answer = TypeVar("_Answer")
 
 _CHUNK = 1 << 20  # bytes read at a time
 _PATIENCE = 10.0  # seconds to wait for another process that is writing to the cache
 _TABLE = """CREATE TABLE IF NOT EXISTS sha256
     (path TEXT PRIMARY KEY, mtime_ns INTEGER NOT NULL, size INTEGER NOT NULL, digest TEXT NOT NULL) WITHOUT ROWID"""
+_ERRORS = (sqlite3.Error, UnicodeError)  # of a damaged file even SQLite's messages may be no text
+_STORED = re.compile("([0-9a-f]{64})([0-9a-f]{8})")
+_OUT_OF_REACH = ("locked", "busy", "readonly", "unable to open", "disk i/o", "full", "permission", "closed")
+"""What SQLite says where the file is in order, but can't be used now."""
 
 
 class Hashes:
     """Remembers the sha256 of each path as long as its time and size stay. Safe from many threads and processes.
 
-    cache: an SQLite file, made on demand; None remembers until the end of the process.
+    cache: an SQLite file, made when it is needed; None remembers until the end of the process. A damaged one is set
+    aside and made anew.
     """
 
     def __init__(self, cache: Path | None) -> None:
-        self._database = _connect(cache)
+        self._cache = cache
+        self._opened: sqlite3.Connection | None = None
         self._using_database = threading.Lock()
         self._pending: deque[Path] = deque()
         self._worker: threading.Thread | None = None
@@ -38,13 +48,10 @@ class Hashes:
     def known(self, path: Path, stamp: Stamp) -> str | None:
         """The digest of the file in that state, without reading it; None when it was not computed yet."""
         query = "SELECT digest FROM sha256 WHERE path = ? AND mtime_ns = ? AND size = ?"
-        try:
-            with self._using_database:
-                row = self._database.execute(query, (_key(path), stamp.mtime_ns, stamp.size)).fetchone()
-        except sqlite3.Error as error:
-            _log.warning("The hash cache can't be read: %s", error)
-            return None
-        return None if row is None else str(row[0])
+        key = (_key(path), stamp.mtime_ns, stamp.size)
+        row = self._ask(lambda database: database.execute(query, key).fetchone())
+        found = _STORED.fullmatch(row[0]) if row and isinstance(row[0], str) else None
+        return found[1] if found and found[2] == _check(*key, found[1]) else None
 
     def get(self, path: Path) -> str:
         """The digest of the file as it is now, 64 hex digits, reading the file if need be. Raises OSError."""
@@ -71,9 +78,12 @@ class Hashes:
             worker.join()
 
     def close(self) -> None:
+        """Ends the background work and lets go of the file. It is opened again when it is needed again."""
         self.stop()
         with self._using_database:
-            self._database.close()
+            if self._opened is not None and self._cache is not None:
+                self._opened.close()
+                self._opened = None
 
     def _work(self, stop: threading.Event) -> None:
         while True:
@@ -103,12 +113,36 @@ class Hashes:
                 return digest
 
     def _remember(self, path: Path, stamp: Stamp, digest: str) -> None:
-        row = (_key(path), stamp.mtime_ns, stamp.size, digest)
-        try:
-            with self._using_database, self._database:
-                self._database.execute("INSERT OR REPLACE INTO sha256 VALUES (?, ?, ?, ?)", row)
-        except sqlite3.Error as error:
-            _log.warning("The hash of %s could not be kept for next time: %s", path, error)
+        key = (_key(path), stamp.mtime_ns, stamp.size)
+        row = (*key, digest + _check(*key, digest))
+        self._ask(lambda database: _insert(database, row))
+
+    def _ask(self, what: Callable[[sqlite3.Connection], _Answer]) -> _Answer | None:
+        """Asks the database, once more where it was damaged and had to be made anew. None where it can't answer."""
+        with self._using_database:
+            for _ in range(2):
+                if self._opened is None:
+                    self._opened = _connect(self._cache)
+                try:
+                    return what(self._opened)
+                except _ERRORS as error:
+                    if _is_out_of_reach(error) or self._cache is None:
+                        _log.warning("The hash cache %s can't be used now: %s", self._cache, error)
+                        return None
+                    self._opened.close()
+                    self._opened = None
+                    _set_aside(self._cache, error)
+        return None
+
+
+def _insert(database: sqlite3.Connection, row: tuple[object, ...]) -> None:
+    with database:
+        database.execute("INSERT OR REPLACE INTO sha256 VALUES (?, ?, ?, ?)", row)
+
+
+def _check(path: str, mtime_ns: int, size: int, digest: str) -> str:
+    """8 hex digits by which a damaged row is seen: a database only sees damage to its own bookkeeping."""
+    return f"{zlib.crc32(f'{path}|{mtime_ns}|{size}|{digest}'.encode()):08x}"
 
 
 def _read(path: Path, stop: threading.Event) -> str | None:
@@ -126,7 +160,7 @@ def _key(path: Path) -> str:
 
 
 def _connect(cache: Path | None) -> sqlite3.Connection:
-    """Opens the cache; a broken one is begun anew, and one that can't be written is done without."""
+    """Opens the cache. Without one, or with one that can't be used, digests are kept in memory."""
     if cache is None:
         return _open(":memory:")
     with suppress(OSError):
@@ -134,18 +168,29 @@ def _connect(cache: Path | None) -> sqlite3.Connection:
     for _ in range(2):
         try:
             return _open(str(cache))
-        except sqlite3.OperationalError as error:
-            _log.warning("The hash cache %s can't be used (%s): hashes are kept until the end only.", cache, error)
-            break
-        except sqlite3.DatabaseError as error:
-            _log.warning("The hash cache %s is broken (%s): it is begun anew.", cache, error)
-            with suppress(OSError):
-                cache.unlink()
+        except _ERRORS as error:
+            if _is_out_of_reach(error):
+                _log.warning("The hash cache %s can't be used (%s): hashes are kept until the end only.", cache, error)
+                break
+            _set_aside(cache, error)
     return _open(":memory:")
+
+
+def _is_out_of_reach(error: Exception) -> bool:
+    return any(word in str(error).lower() for word in _OUT_OF_REACH)
+
+
+def _set_aside(cache: Path, error: Exception) -> None:
+    aside = cache.with_name(cache.name + ".damaged")
+    _log.warning("The hash cache %s is damaged (%s): it is now %s, and made anew.", cache, error, aside.name)
+    for ending in ("", "-journal", "-wal", "-shm"):
+        with suppress(OSError):
+            cache.with_name(cache.name + ending).replace(aside.with_name(aside.name + ending))
 
 
 def _open(name: str) -> sqlite3.Connection:
     database = sqlite3.connect(name, timeout=_PATIENCE, check_same_thread=False)
+    database.text_factory = lambda data: data.decode("utf-8", "replace")
     try:
         with database:
             database.execute(_TABLE)

@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 SUFFIXES = (".safetensors", ".pt")
 """What a hypernetwork file ends with, in any case. Of two beside each other, the earlier here is the one meant."""
 
-_TIME_GRAIN_NS = 2_000_000_000  # FAT keeps times to two seconds, the coarsest of the common file systems
+_TIME_GRAIN = 2.0  # seconds: FAT keeps times to two, the coarsest of the common file systems
 
 
 class Stamp(NamedTuple):
@@ -32,6 +32,15 @@ class Stamp(NamedTuple):
     def same(self, other: Stamp) -> bool:
         """Whether both are one state of one file, as far as the system tells."""
         return self[:2] == other[:2] and (self.inode == other.inode or not (self.inode and other.inode))
+
+
+class Visit(NamedTuple):
+    """A folder at the moment it was listed."""
+
+    changed_ns: int | None
+    """When it last changed, in nanoseconds on the clock of its drive; None for one that is not there."""
+    names: int
+    """Stands for the names in it."""
 
 
 class Found(NamedTuple):
@@ -56,21 +65,37 @@ class Listing:
 
     Without links out of the roots and of the file's real folder: a description must not show what lies elsewhere.
     """
-    folders: Mapping[str, int | None]
-    """When each folder visited last changed, in nanoseconds; None for one that is not there."""
+    folders: Mapping[str, Visit]
+    """Each folder visited, as it was."""
     problems: tuple[str, ...]
-    taken_ns: int
+    taken: float
+    """When the listing began, on `time.monotonic`'s clock."""
+    _settled: set[str] = field(default_factory=set)
+    """Folders whose time of change tells of every later change."""
 
     def has(self, path: Path) -> bool:
         """Whether that side file was there."""
         return os.path.normcase(path.name) in self.beside.get(str(path.parent), ())
 
-    def outdated(self) -> bool:
-        """Whether a file was added, removed or renamed since. One stat for each folder; in-place writes don't show."""
-        return any(
-            _changed_ns(folder) != then or (then is not None and then > self.taken_ns - _TIME_GRAIN_NS)
-            for folder, then in self.folders.items()
-        )
+    def outdated(self, look: bool = False) -> bool:
+        """Whether a file was added, removed or renamed since. One stat for each folder; in-place writes don't show.
+
+        A folder that changed within the grain of its time may change again without showing it: of such a one, the names
+        are compared, until the grain is over. look: compare the names of all, for drives that keep no time of change.
+        """
+        return any(self._changed(folder, visit, look) for folder, visit in self.folders.items())
+
+    def _changed(self, folder: str, visit: Visit, look: bool) -> bool:
+        if _changed_ns(folder) != visit.changed_ns:
+            return True
+        if visit.changed_ns is None or (folder in self._settled and not look):
+            return False
+        settled = time.monotonic() > self.taken + _TIME_GRAIN
+        if _names_of(folder) != visit.names:
+            return True
+        if settled:
+            self._settled.add(folder)
+        return False
 
 
 def scan(roots: Sequence[Path]) -> Listing:
@@ -81,7 +106,7 @@ def scan(roots: Sequence[Path]) -> Listing:
     Hidden files and folders are left out. A folder that can't be read is a problem in the result, not an error.
     """
     walk = _Walk([os.path.realpath(root) for root in roots])
-    taken_ns = time.time_ns()
+    taken = time.monotonic()
     waiting = deque(_Folder(str(root), root, "") for root in roots)
     while waiting:
         for folder, is_link in walk.read(waiting.popleft()):
@@ -91,7 +116,7 @@ def scan(roots: Sequence[Path]) -> Listing:
                 waiting.appendleft(folder)
     order = {root: number for number, root in enumerate(dict.fromkeys(roots))}
     found = sorted(walk.found, key=lambda file: (order[file.root], file.relative))
-    return Listing(tuple(found), walk.beside, walk.folders, tuple(walk.problems), taken_ns)
+    return Listing(tuple(found), walk.beside, walk.folders, tuple(walk.problems), taken)
 
 
 class _Folder(NamedTuple):
@@ -108,7 +133,7 @@ class _Walk:
         self._real_roots = real_roots
         self.found: list[Found] = []
         self.beside: dict[str, set[str]] = {}
-        self.folders: dict[str, int | None] = {}
+        self.folders: dict[str, Visit] = {}
         self.problems: list[str] = []
         self._seen: set[tuple[int, int] | str] = set()
 
@@ -120,11 +145,12 @@ class _Walk:
             if identity in self._seen:
                 return []
             self._seen.add(identity)
-            self.folders[folder.path] = stat.st_mtime_ns
             with os.scandir(folder.path) as entries:
-                inside = [entry for entry in entries if not entry.name.startswith(".")]
+                every = list(entries)
+            self.folders[folder.path] = Visit(stat.st_mtime_ns, _same(entry.name for entry in every))
+            inside = [entry for entry in every if not entry.name.startswith(".")]
         except FileNotFoundError:
-            self.folders[folder.path] = None
+            self.folders[folder.path] = Visit(None, 0)
             return []
         except OSError as error:
             self.problems.append(f"The folder {folder.path} can't be read: {error.strerror or error}.")
@@ -154,6 +180,18 @@ class _Walk:
         real = Path(os.path.realpath(link))
         allowed = (*self._real_roots, os.path.realpath(Path(link).parent))
         return any(real.is_relative_to(folder) for folder in allowed)
+
+
+def _same(names: Iterable[str]) -> int:
+    """A number that is the same for the same names."""
+    return hash(frozenset(names))
+
+
+def _names_of(folder: str) -> int | None:
+    try:
+        return _same(os.listdir(folder))  # noqa: PTH208, the names alone
+    except OSError:
+        return None
 
 
 def _changed_ns(folder: str) -> int | None:
