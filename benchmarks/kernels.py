@@ -13,7 +13,7 @@ from benchmarks.networks import net
 from benchmarks.table import Options, Row, Say, Table
 from benchmarks.timing import seconds
 from hypernet.engine.chain import Link
-from hypernet.engine.strategies import stream
+from hypernet.engine.chunked import run_chunked
 from hypernet.engine.strategies.fold import fold
 from hypernet.engine.weights import DeviceWeights
 from hypernet.network import collapse
@@ -45,8 +45,8 @@ def _measure(width: int, tokens: int, options: Options) -> Row:
     kernels: dict[str, Callable[[], object]] = {
         "products": lambda: last(first(x)),
         "plain": lambda: curved(x, 0.7),
-        "stream": lambda: stream.run(curved, x, 0.7),
-        "collapse": lambda: stream.run(placed, x, 0.7),
+        "stream": lambda: run_chunked(curved, x, 0.7),
+        "collapse": lambda: run_chunked(placed, x, 0.7),
         "projection": lambda: torch.nn.functional.linear(x, weight),
         "fold, ms": partial(fold, weight, None, (Link(straight, 0.7),), DeviceWeights(keep=True)),
     }

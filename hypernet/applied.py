@@ -10,8 +10,8 @@ from torch import nn
 
 from hypernet.engine import Engine
 from hypernet.engine.engine import Clock, no_clock
-from hypernet.engine.step import ReadWeight
-from hypernet.engine.tensors import readable_weight
+from hypernet.engine.observed import Observed
+from hypernet.engine.tensors import ReadWeight, readable_weight
 from hypernet.network import Network
 from hypernet.plan import Use, make_plan, open_tags
 from hypernet.schedule import Moment
@@ -50,6 +50,8 @@ class Applied:
         """The tags whose networks could be read."""
         self.acting: tuple[Use, ...] = ()
         """The uses that act somewhere in the UNet."""
+        self.observed = Observed()
+        """What the UNet calls have shown, up to the last `detach`."""
         self._notes = dict.fromkeys(notes)
         self._engine, self._clock, self._read_weight, self._watch = engine, clock, read_weight, watch
         self._unet: ReferenceType[nn.Module] | None = None
@@ -64,6 +66,11 @@ class Applied:
             for engine in (self._engine, *self._beside):
                 self._notes.update(dict.fromkeys(engine.failures))
         return tuple(self._notes)
+
+    @property
+    def afterwards(self) -> tuple[str, ...]:
+        """What can only be told when the run is over: tags that never acted, and numbers that ran over."""
+        return self.observed.notes(use.tag for use in self.acting)
 
     @property
     def nbytes(self) -> int:
@@ -91,7 +98,9 @@ class Applied:
     def detach(self) -> None:
         """Leaves the UNet as it was. What went wrong until now stays in `notes`."""
         self._notes.update(dict.fromkeys(self.notes))
-        self._unet = None
+        if self._unet is not None:
+            self.observed += self._engine.observed
+            self._unet = None
         self._stop_watching()
         for engine in (self._engine, *self._beside):
             engine.detach()

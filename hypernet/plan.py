@@ -61,7 +61,7 @@ def open_tags(tags: Iterable[Tag], load: Callable[[str], Network]) -> tuple[tupl
 
 
 def make_plan(uses: Sequence[Use], sites: Sequence[Site]) -> Plan:
-    """Lays the networks out over the sites of one UNet."""
+    """Lays the networks out over the sites of one UNet. A tag that acts nowhere isn't applied, but noted."""
     if uses and not sites:
         return Plan({}, (), (NO_EFFECT,))
     blocks = tuple(dict.fromkeys(site.block for site in sites if site.block))
@@ -75,18 +75,20 @@ def make_plan(uses: Sequence[Use], sites: Sequence[Site]) -> Plan:
         except HypernetError as error:
             notes[f"{use.tag.name}: {error} It was left out."] = None
             continue
+        here = {site: application for site in sites if (application := _application(use, site, factors))}
+        if not here:
+            notes[f"{use.tag.text}: this tag does nothing, as its strength is 0 everywhere."] = None
+            continue
         applied.append(use)
-        for site in sites:
-            if application := _application(use, site, factors):
-                found.setdefault(site, []).append(application)
+        for site, application in here.items():
+            found.setdefault(site, []).append(application)
     return Plan({site: tuple(nets) for site, nets in found.items()}, tuple(applied), tuple(notes))
 
 
 def _application(use: Use, site: Site, factors: Mapping[str, float]) -> Application | None:
-    pair = use.network.pairs.get(site.width)
-    if pair is None:
+    tag, pair = use.tag, use.network.pairs.get(site.width)
+    if pair is None or tag.course.is_zero:
         return None
-    tag = use.tag
     factor = factors.get(site.block, 1.0)
     factor *= tag.cross_attention if site.cross else tag.self_attention
     factor *= tag.k if site.kind == "k" else tag.v

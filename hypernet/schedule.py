@@ -17,7 +17,9 @@ class Moment:
     step: int = 0
     """Steps done before this one, from 0."""
     steps: int = 1
+    """Steps of the whole run."""
     hires: bool = False
+    """Whether this is the second pass, at a higher resolution."""
     cond: tuple[bool, ...] | None = None
     """Per row of the batch: True for the positive prompt, False for the negative. None where the host can't say."""
 
@@ -36,13 +38,16 @@ class Schedule:
 
     @classmethod
     def constant(cls, value: float) -> Schedule:
+        """One value for the whole run."""
         return cls(((value, 0.0),))
 
     @property
     def is_constant(self) -> bool:
+        """Whether all its values are equal."""
         return len({value for value, _ in self.points}) == 1
 
     def at(self, moment: Moment) -> float:
+        """The value at a moment."""
         knots = sorted(((steps_done(position, moment.steps), value) for value, position in self.points), key=_position)
         return _interpolate(knots, moment.step)
 
@@ -77,12 +82,19 @@ class Course:
     """The position from which on the network is off; 1 or later steps than the run has: never."""
 
     def at(self, moment: Moment) -> float:
+        """The strength at a moment; 0 outside the window."""
         if moment.step < steps_done(self.start, moment.steps):
             return 0.0
         if self.stop != 1 and moment.step >= steps_done(self.stop, moment.steps):
             return 0.0
         schedule = self.hires if moment.hires and self.hires is not None else self.strength
         return schedule.at(moment)
+
+    @property
+    def is_zero(self) -> bool:
+        """Whether the strength is 0 at every moment of every run (windows apart)."""
+        schedules = [self.strength] if self.hires is None else [self.strength, self.hires]
+        return all(value == 0 for schedule in schedules for value, _ in schedule.points)
 
     @property
     def varies(self) -> bool:

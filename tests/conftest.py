@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -37,3 +38,26 @@ def no_network() -> Iterator[None]:
     told = list(asked)
     asked.clear()
     assert not told
+
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs a command of ours in an empty folder -> exit code, stdout, stderr."""
+    pytest.importorskip("typer")
+    from typer.testing import CliRunner
+
+    from hypernet.cli.commands import app
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HYPERNETWORKS", raising=False)
+
+    def run(*arguments: str | Path) -> tuple[int, str, str]:
+        result = CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "200"})
+        if result.exception and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result.exit_code, result.stdout, result.stderr
+
+    return run

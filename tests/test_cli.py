@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,33 +14,15 @@ import torch
 pytest.importorskip("typer")
 
 from PIL import Image
-from typer.testing import CliRunner
 
 import hypernet
 from hypernet import Metadata, Network
 from hypernet.app.drawing import Request, parameters
 from hypernet.app.samplers import SAMPLERS
-from hypernet.cli.commands import app
 from hypernet.cli.console import clean
 from hypernet.webui import infotext
+from tests.conftest import Run
 from tests.unets import network
-
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Runs a command in an empty folder -> exit code, stdout, stderr."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("HYPERNETWORKS", raising=False)
-
-    def run(*arguments: str | Path) -> tuple[int, str, str]:
-        result = CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "200"})
-        if result.exception and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        return result.exit_code, result.stdout, result.stderr
-
-    return run
 
 
 def ink(widths: tuple[int, ...] = (16, 24)) -> Network:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,29 +10,12 @@ import torch
 
 pytest.importorskip("typer")
 
-from typer.testing import CliRunner
 
 import hypernet
 from hypernet import Metadata
-from hypernet.cli.commands import app
+from tests.conftest import Run
 from tests.test_convert_bake import checkpoint
 from tests.unets import TinyUNet, network
-
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Runs a command in an empty folder -> exit code, stdout, stderr."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str | Path) -> tuple[int, str, str]:
-        result = CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "200"})
-        if result.exception and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        return result.exit_code, result.stdout, result.stderr
-
-    return run
 
 
 @pytest.mark.parametrize("command", ["bake", "lora", "merge", "reduce"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Callable
 from dataclasses import replace
@@ -99,7 +100,7 @@ def ramp(steps: list[int]) -> Callable[[Call, str, bool], float]:
         ("EulerDiscreteScheduler", [0, 1, 2, 3]),
         ("DPMSolverMultistepScheduler", [0, 1, 2, 3]),
         ("LCMScheduler", [0, 1, 2, 3]),
-        ("PNDMScheduler", [0, 1, 2, 3, 4]),
+        ("PNDMScheduler", [0, 0, 1, 2, 3]),  # its first step takes two calls
         ("HeunDiscreteScheduler", [0, 0, 1, 1, 2, 2, 3]),
         ("KDPM2DiscreteScheduler", [0, 0, 1, 1, 2, 2, 3]),
     ],
@@ -120,6 +121,14 @@ def test_start_and_stop_bound_the_steps(options: str, active: set[int], pipe: Hy
     with formula(pipe.unet, INK, lambda call, kind, cross: float(call.number in active)):
         expected = draw(pipe.pipe, num_inference_steps=5)
     assert close(draw(pipe, f"a cat <hypernet:ink:1:{options}>", num_inference_steps=5), expected)
+
+
+def test_the_runge_kutta_steps_of_pndm_are_four_calls_each(pipe: Hypernetworks) -> None:
+    pipe.scheduler = diffusers.PNDMScheduler()
+    steps = [step for step in range(3) for _ in range(4)] + [3, 4, 5]
+    with formula(pipe.unet, INK, lambda call, kind, cross: float(steps[call.number] < 2)):
+        expected = draw(pipe.pipe, num_inference_steps=6)
+    assert close(draw(pipe, "a cat <hypernet:ink:1:stop=2>", num_inference_steps=6), expected)
 
 
 @pytest.mark.parametrize("scheduler", ["DDIMScheduler", "EulerDiscreteScheduler", "HeunDiscreteScheduler"])
@@ -408,3 +417,30 @@ def test_it_is_the_pipeline_in_all_else(pipe: Hypernetworks) -> None:
     assert pipe.to("cpu") is pipe
     assert pipe.unet is pipe.pipe.unet
     assert "StableDiffusionPipeline" in repr(pipe)
+
+
+def test_other_pipelines_are_made_of_it_as_of_the_pipeline(pipe: Hypernetworks) -> None:
+    again = diffusers.AutoPipelineForImage2Image.from_pipe(pipe)
+    assert type(again) is diffusers.StableDiffusionImg2ImgPipeline
+    assert again.unet is pipe.unet
+    settings: dict[str, Any] = {"image": Image.new("RGB", (16, 16), "red"), "strength": 0.5}
+    wrapped = Hypernetworks(again, pipe.library)
+    assert not close(draw(wrapped, "a cat <hypernet:ink:1>", **settings), draw(wrapped, "a cat", **settings))
+
+
+def test_a_deep_copy_draws_the_same_with_a_pipeline_of_its_own(pipe: Hypernetworks) -> None:
+    twin = copy.deepcopy(pipe)
+    assert type(twin) is Hypernetworks
+    assert twin.unet is not pipe.unet
+    assert close(draw(twin, "a cat <hypernet:ink:1>"), draw(pipe, "a cat <hypernet:ink:1>"))
+    assert copy.copy(pipe).pipe is pipe.pipe
+
+
+@pytest.mark.parametrize("half", ["cond", "uncond"])
+def test_guidance_that_a_pipeline_denies_is_not_told_to_be_missing(half: str, pipe: Hypernetworks) -> None:
+    """Panorama says that it makes no guidance, and makes it."""
+    parts = {**pipe.components, "scheduler": diffusers.DDIMScheduler()}
+    panorama = Hypernetworks(diffusers.StableDiffusionPanoramaPipeline(**parts), pipe.library)
+    draw(panorama, f"a cat <hypernet:ink:1:on={half}>")
+    (note,) = panorama.notes
+    assert "doesn't tell which half" in note

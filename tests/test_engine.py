@@ -1,4 +1,4 @@
-"""The engine gives the plain formula's result at every site, whatever way it takes, and leaves no trace."""
+"""The engine gives the plain formula's result at every site, whatever the strategy, and leaves no trace."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from hypernet import Network
 from hypernet.engine import Engine
-from hypernet.engine.strategies.text_cache import Contexts
+from hypernet.engine.contexts import Contexts
 from hypernet.plan import Plan, make_plan, open_tags
 from hypernet.schedule import Moment
 from hypernet.sites import Site, find_sites
@@ -433,7 +433,7 @@ def test_gradients_flow_through_an_attached_unet() -> None:
     assert context.grad is not None and context.grad.abs().sum() > 0
 
 
-def test_the_ways_are_explained() -> None:
+def test_the_strategies_are_explained() -> None:
     unet = TinyUNet()
     engine = Engine()
     engine.attach(unet, plan_of("<hypernet:linear>", unet))
@@ -451,14 +451,14 @@ def test_every_projection_is_accounted_for_with_the_reason() -> None:
     engine.attach(unet, plan_of("<hypernet:linear:0@0,1@1> <hypernet:linear:1@0,0@1>", unet))
     details = engine.details()
     assert sum(details.values()) == 32
-    assert {alike.way.why for alike in details if not alike.cross} == {
+    assert {alike.why for alike in details if not alike.cross} == {
         "the nets are linear, but more than one strength moves"
     }
     engine.detach()
     assert not engine.details()
 
 
-def test_one_line_of_the_log_tells_the_ways(caplog: pytest.LogCaptureFixture) -> None:
+def test_one_line_of_the_log_tells_the_strategies(caplog: pytest.LogCaptureFixture) -> None:
     engine, unet = Engine(), TinyUNet()
     with caplog.at_level("INFO", "hypernet"):
         engine.attach(unet, plan_of("<hypernet:linear>", unet))

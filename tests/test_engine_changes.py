@@ -94,11 +94,12 @@ def _matrices() -> int:
 
 
 def _cached(engine: Engine) -> int:
-    """What else is kept: nets in place, and K and V of the text."""
-    assert engine._run is not None
-    contexts = engine._run.contexts._known
+    """What else is kept: nets in place, K and V of the text, and the few numbers that tell of changed weights."""
+    assert engine._attached is not None
+    shared = engine._attached._shared
+    contexts = shared.contexts._known
     kept = sum(made.result.tensor.nbytes for context in contexts for made in context._made.values())
-    return engine._weights.nbytes + kept + sum(context.value.nbytes for context in contexts)
+    return engine._weights.nbytes + shared.watch.nbytes + kept + sum(context.value.nbytes for context in contexts)
 
 
 @pytest.mark.parametrize("error", [MemoryError(), torch.cuda.OutOfMemoryError("CUDA out of memory")], ids=repr)

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 import torch
-from hypernet.engine.attached import AttachedPlan
 from torch import Tensor, nn
 
 from hypernet import Network
 from hypernet.engine import Engine
+from hypernet.engine.attached import AttachedPlan
 from hypernet.engine.weights import DeviceWeights
 from hypernet.network import Activation, Linear, Net, Pair
 from hypernet.plan import Plan, Use, make_plan

@@ -1,4 +1,4 @@
-"""The command `hypernet`. Heavy imports wait inside the commands, so that `--help` and completion answer at once."""
+"""The command `hypernet`. Commands import what is slow only when they run, so that `--help` answers at once."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import sys
 
 
 def main() -> None:
+    """Runs the command line."""
     try:
         from hypernet.cli.commands import app
     except ModuleNotFoundError as error:

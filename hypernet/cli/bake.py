@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from hypernet.cli.console import clean, copying, note, out
+from hypernet.cli.options import Force
 
 Parts = Annotated[
     list[str],
@@ -18,7 +19,6 @@ Parts = Annotated[
         show_default=False,
     ),
 ]
-Force = Annotated[bool, typer.Option("--force", "-f", help="Replace the target if it is there.")]
 
 
 def bake(

@@ -1,4 +1,4 @@
-"""`bench`: what a hypernetwork costs a step, on this machine."""
+"""`bench`: how much longer a step takes with a hypernetwork, on this machine."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hypernet.cli.console import note, out, show_json, table, waiting
-from hypernet.cli.draw import Checkpoint, progress
-from hypernet.cli.inspect import AsJson
+from hypernet.cli.console import counting, note, out, show_json, table, waiting
+from hypernet.cli.options import AsJson, Checkpoint
 from hypernet.errors import HypernetError
 
 if TYPE_CHECKING:
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 
 _CALLS = 3
 NONE = "none"
+"""The name of the case without a hypernetwork."""
 
 
 def bench(
@@ -29,8 +29,8 @@ def bench(
         Path | None, typer.Argument(help="A hypernetwork file. Without it: random ones, [1, 2, 1].")
     ] = None,
     checkpoint: Checkpoint = None,
-    rounds: Annotated[int, typer.Option(min=1, max=1000, help="Rounds; each measures every case in turn.")] = 5,
-    explain: Annotated[bool, typer.Option("--explain", help="Say how each projection is computed, and why.")] = False,
+    rounds: Annotated[int, typer.Option(min=1, max=1000, help="How often to measure each case.")] = 5,
+    explain: Annotated[bool, typer.Option("--explain", help="Tell how each projection is computed, and why.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Measure the time of a step with and without a hypernetwork, as a ratio.
@@ -54,42 +54,40 @@ def bench(
     if explain:
         _explain(pipe.unet, plans, as_json)
         return
-    with progress("Measuring", rounds * len(plans)) as advance:
+    with counting("Measuring", rounds * len(plans)) as advance:
         seconds = measure(pipe.unet, plans, rounds, advance)
     if as_json:
         show_json({name: {"ms": 1000 * taken, "ratio": taken / seconds[NONE]} for name, taken in seconds.items()})
         return
     rows = [(name, f"{1000 * taken:.1f}", f"{taken / seconds[NONE]:.2f}") for name, taken in seconds.items()]
     out.print(table("network", ">ms per step", ">ratio", rows=rows))
-    note(f"Medians of {rounds * _CALLS} steps, batch of 2, on {pipe.device}; other programs at work distort them.")
+    note(f"Medians of {rounds * _CALLS} steps with a batch of 2, on {pipe.device}. Other busy programs distort them.")
 
 
 def _explain(unet: Any, plans: Mapping[str, Plan | None], as_json: bool) -> None:
-    """How each network would be computed; nothing is measured."""
+    """Prints how each network would be computed. Measures nothing."""
     from hypernet.engine import Engine
-    from hypernet.engine.strategies.choose import COSTS
 
     engine, rows = Engine(), []
     for name, plan in plans.items():
         if plan is not None:
             engine.attach(unet, plan)
             rows += [
-                (name, "text" if alike.cross else "picture", alike.width, count, alike.way.name, alike.way)
+                (name, "text" if alike.cross else "picture", alike.width, count, alike.strategy, alike.cost, alike.why)
                 for alike, count in engine.details().items()
             ]
             engine.detach()
-    columns = ("network", "sees", "width", "projections", "way")
+    columns = ("network", "sees", "width", "projections", "strategy", "costs", "why")
     if as_json:
-        show_json([dict(zip(columns, row, strict=False)) | {"costs": COSTS[row[4]], "why": row[5].why} for row in rows])
+        show_json([dict(zip(columns, row, strict=True)) for row in rows])
         return
-    cells = ((*row[:5], COSTS[row[4]], row[5].why) for row in rows)
-    out.print(table(*columns[:2], ">width", ">projections", "way", "a step costs", "because", rows=cells))
+    out.print(table(*columns[:2], ">width", ">projections", "strategy", "a step costs", "because", rows=rows))
 
 
 def measure(
     unet: Any, plans: Mapping[str, Plan | None], rounds: int, advance: Callable[[], None]
 ) -> Mapping[str, float]:
-    """Median seconds of a UNet call for each plan. Cases alternate, so that a slow moment hits them all."""
+    """Median seconds of a UNet call for each plan. The cases take turns, so that a slow moment hits them all."""
     import torch
 
     from hypernet.engine import Engine
@@ -119,7 +117,7 @@ def _seconds(call: Callable[[], None]) -> float:
 
 
 def _call(unet: Any) -> Callable[[], None]:
-    """One step with guidance, of the size the model is for."""
+    """One step with guidance, at the size that the model is made for."""
     import torch
 
     config, options = unet.config, {"device": unet.device, "dtype": unet.dtype}

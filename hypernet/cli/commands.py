@@ -1,11 +1,11 @@
-"""The commands, put together."""
+"""The command line: every command under its name."""
 
 from __future__ import annotations
 
 import typer
 
 from hypernet import __version__
-from hypernet.cli import bake, bench, civitai, draw, inspect, lora, merge, reduce, train
+from hypernet.cli import bake, bench, draw, inspect, lora, merge, online, reduce, train
 from hypernet.cli.console import Commands
 
 app = typer.Typer(
@@ -27,7 +27,7 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
-    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Say the version."),
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
 ) -> None:
     pass
 
@@ -42,7 +42,7 @@ app.command("bake")(bake.bake)
 app.command("lora")(lora.lora)
 app.command("merge")(merge.merge)
 app.command("reduce")(reduce.reduce)
-app.command("search")(civitai.search)
-app.command("get")(civitai.get)
-app.command("lookup")(civitai.lookup)
+app.command("search")(online.search)
+app.command("get")(online.get)
+app.command("lookup")(online.lookup)
 app.command("train")(train.train)

@@ -1,4 +1,4 @@
-"""What reaches the terminal: results on stdout, everything else on stderr, and nothing that a file could forge."""
+"""Output to the terminal: results to stdout, everything else to stderr. No file can forge any of it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import typer
 from rich.console import Console, JustifyMethod
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 from typer.core import TyperGroup
@@ -19,7 +19,7 @@ from typer.core import TyperGroup
 from hypernet.errors import HypernetError
 from hypernet.text import printable
 
-_WIDE = 1000  # columns in a pipe or a file, where nothing may be cut off
+_WIDE = 1000  # columns; in a pipe or a file nothing may be cut off
 out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _WIDE)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -27,12 +27,12 @@ _OUR_EXTRAS = ("diffusers", "transformers", "PIL", "accelerate")
 
 
 def clean(text: object) -> str:
-    """One line without control or direction characters: names and notes in files come from strangers."""
+    """The text in one line, without control or direction characters. Strangers wrote the names and notes in files."""
     return printable(" ".join(str(text).split("\n")))
 
 
 def table(*columns: str, rows: Iterable[tuple[object, ...]]) -> Table:
-    """A plain table; no cell is read as markup or cut off. Columns that begin with `>` are right-aligned."""
+    """A plain table. No cell is read as markup or cut off. A column whose name begins with `>` is right-aligned."""
     made = Table(box=None, pad_edge=False, header_style="bold", show_header=any(columns))
     for column in columns:
         side: JustifyMethod = "right" if column.startswith(">") else "left"
@@ -43,30 +43,40 @@ def table(*columns: str, rows: Iterable[tuple[object, ...]]) -> Table:
 
 
 def show_json(content: Any) -> None:
-    """Escapes everything outside ASCII, so that it is safe on a terminal as well."""
+    """Prints JSON in ASCII, which is safe on any terminal."""
     print(json.dumps(content, indent=2))
 
 
 def note(text: str) -> None:
+    """Says something beside the result, on stderr."""
     err.print(Text("Note: ", style="yellow") + Text(clean(text)))
 
 
 def fail(text: str) -> typer.Exit:
-    """Says it in red; to be raised."""
+    """Prints an error. Raise what it returns."""
     err.print(Text(clean(text), style="red"))
     return typer.Exit(1)
 
 
 @contextmanager
 def waiting(text: str) -> Iterator[None]:
-    """A spinner while something takes its time; nothing where nobody watches."""
+    """A spinner on a terminal, for as long as the block takes."""
     with err.status(Text(clean(text))) if err.is_terminal else nullcontext():
         yield
 
 
 @contextmanager
+def counting(text: str, total: int) -> Iterator[Callable[[], None]]:
+    """A bar on stderr. Gives a function to call after each of the `total` steps."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
+        task = progress.add_task(text, total=total)
+        yield lambda: progress.advance(task)
+
+
+@contextmanager
 def copying(text: str) -> Iterator[Callable[[int], Callable[[int], None]]]:
-    """A bar on stderr for bytes: what it gives is called with how many there are, and gives what counts them."""
+    """A bar on stderr for bytes. Gives a function of their total, which gives one of the number just copied."""
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
 
@@ -78,16 +88,17 @@ def copying(text: str) -> Iterator[Callable[[int], Callable[[int], None]]]:
 
 
 class _Notes(logging.Handler):
-    """Shows what the package logs."""
+    """Prints the package's log messages as notes."""
 
     def emit(self, record: logging.LogRecord) -> None:
         note(record.getMessage())
 
 
 class Commands(TyperGroup):
-    """Turns errors that a user can understand into one sentence and exit code 1."""
+    """Ends with one sentence and exit code 1 on an error that a user can act on."""
 
     def invoke(self, ctx: Any) -> Any:
+        """Runs the command."""
         log = logging.getLogger("hypernet")
         handler = _Notes(logging.WARNING)
         log.addHandler(handler)

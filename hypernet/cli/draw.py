@@ -1,40 +1,28 @@
-"""`generate` and `demo`: pictures."""
+"""`generate` and `demo` draw pictures."""
 
 from __future__ import annotations
 
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from hypernet.app.demo import NETWORKS
 from hypernet.app.samplers import SAMPLERS, sampler_name
-from hypernet.cli.console import clean, err, out, waiting
-from hypernet.cli.inspect import Folders, folders_or_usual
+from hypernet.cli.console import clean, counting, out, waiting
+from hypernet.cli.options import Checkpoint, Folders, folders_or_usual
 from hypernet.errors import HypernetError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from PIL.Image import Image
 
 DEMO_STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
-_DEMO_STEPS, _DEMO_CFG = 12, 3.0  # what the demo model was made for
+"""The strengths that `demo` draws."""
 
-Checkpoint = Annotated[
-    Path | None,
-    typer.Option(
-        "--checkpoint",
-        "-c",
-        metavar="FILE",
-        help="An SD1, SD2 or SDXL model: one .safetensors file or a diffusers folder. Without it: the embedded demo.",
-    ),
-]
+_DEMO_STEPS, _DEMO_CFG = 12, 3.0  # suit the demo model
 
 
 def _sampler_names(incomplete: str) -> list[str]:
@@ -54,7 +42,7 @@ def _read_size(text: str | None) -> tuple[int, int] | None:
     match = re.fullmatch(r"(\d{1,5})[xX×](\d{1,5})", text)
     if not match:
         raise typer.BadParameter(
-            f"“{clean(text)}” is no size: write WIDTHxHEIGHT, for example 512x768", param_hint="--size"
+            f"“{clean(text)}” is not a size: write WIDTHxHEIGHT, for example 512x768", param_hint="--size"
         )
     return int(match[1]), int(match[2])
 
@@ -69,7 +57,7 @@ def generate(
     negative: Annotated[str, typer.Option("--negative", "-n", help="What not to draw.")] = "",
     steps: Annotated[int | None, typer.Option(min=1, max=1000, help="Steps. [default: 20; demo 12]")] = None,
     cfg: Annotated[float | None, typer.Option(min=0, help="Guidance scale. [default: 7; demo 3]")] = None,
-    seed: Annotated[int | None, typer.Option(min=-1, max=2**32 - 1, help="Seed; -1 takes a random one.")] = None,
+    seed: Annotated[int | None, typer.Option(min=-1, max=2**32 - 1, help="Seed; -1 is a random one.")] = None,
     size: Annotated[str | None, typer.Option(metavar="WxH", help="Pixels. [default: the model's]")] = None,
     sampler: Annotated[
         str | None,
@@ -79,7 +67,7 @@ def generate(
             autocompletion=_sampler_names,
         ),
     ] = None,
-    batch: Annotated[int, typer.Option(min=1, max=1000, help="How many pictures, with the seeds that follow.")] = 1,
+    batch: Annotated[int, typer.Option(min=1, max=1000, help="How many pictures; each has the next seed.")] = 1,
 ) -> None:
     """Draw a picture from a prompt.
 
@@ -108,7 +96,7 @@ def generate(
         sampler=sampler,
         batch=batch,
     )
-    with progress("Drawing", request.steps * batch) as advance:
+    with counting("Drawing", request.steps * batch) as advance:
         for index, picture in enumerate(drawing.draw(model, request, advance)):
             path = _target(output, picture.seed, index, batch)
             drawing.save_png(picture.image, path, picture.parameters)
@@ -116,21 +104,12 @@ def generate(
 
 
 def _target(output: Path | None, seed: int, index: int, batch: int) -> Path:
-    """The file for one picture: what was asked for, numbered in a batch; else a new name in outputs/."""
+    """The file for one picture: the given one, numbered if there are several, else a new one in outputs/."""
     if output is not None:
         return output if batch == 1 else output.with_name(f"{output.stem}-{index + 1}{output.suffix}")
     names = (Path("outputs") / f"{number:05}-{seed}.png" for number in range(100_000))
     taken = {path.name[:5] for path in Path("outputs").glob("[0-9][0-9][0-9][0-9][0-9]-*.png")}
     return next(path for path in names if path.name[:5] not in taken)
-
-
-@contextmanager
-def progress(text: str, total: int) -> Iterator[Callable[[], None]]:
-    """A bar on stderr; what it gives is called after each step."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
-        task = progress.add_task(text, total=total)
-        yield lambda: progress.advance(task)
 
 
 def demo(
@@ -154,11 +133,10 @@ def demo(
 
         model = drawing.open_model(None, [NETWORKS])
     images: list[Image] = []
-    with progress("Drawing", _DEMO_STEPS * len(DEMO_STRENGTHS)) as advance:
+    with counting("Drawing", _DEMO_STEPS * len(DEMO_STRENGTHS)) as advance:
         for strength in DEMO_STRENGTHS:
-            request = drawing.Request(
-                f"{prompt} <hypernet:{network}:{strength:g}>", steps=_DEMO_STEPS, cfg=_DEMO_CFG, seed=seed
-            )
+            tagged = f"{prompt} <hypernet:{network}:{strength:g}>" if strength else prompt
+            request = drawing.Request(tagged, steps=_DEMO_STEPS, cfg=_DEMO_CFG, seed=seed)
             images += [picture.image for picture in drawing.draw(model, request, advance)]
             if model.pipe.notes:
                 raise HypernetError(model.pipe.notes[0])
@@ -183,7 +161,7 @@ def _next_steps(network: str) -> Iterator[str]:
 
 
 def _as_called() -> str:
-    """How this program was started, so that the hints can be typed as they are."""
+    """The command that started this program, so that hints can be typed as they are."""
     if Path(sys.argv[0]).name != "__main__.py":
         return "hypernet"
     return "python3 run.py" if Path("run.py").is_file() and Path("hypernet").is_dir() else "python -m hypernet"

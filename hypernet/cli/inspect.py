@@ -1,8 +1,7 @@
-"""`list`, `info` and `convert`: what is in the files."""
+"""`list`, `info` and `convert`: commands about files."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -10,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hypernet.app.demo import NETWORKS
+from hypernet.cli import folders
 from hypernet.cli.console import note, out, show_json, table, waiting
+from hypernet.cli.options import AsJson, Folders, Force, folders_or_usual
 from hypernet.errors import HypernetError
 from hypernet.text import size_in_words
 
@@ -19,28 +19,6 @@ if TYPE_CHECKING:
     from hypernet.files import Summary
     from hypernet.library import Entry
     from hypernet.network import Metadata, Net, Network
-
-USUAL_FOLDERS = (Path("models/hypernetworks"), Path("hypernetworks"))
-
-Folders = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--hypernetworks",
-        "-H",
-        metavar="FOLDER",
-        envvar="HYPERNETWORKS",
-        help="Where hypernetwork files lie; may be given again. Without it: models/hypernetworks, hypernetworks.",
-    ),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for other programs.")]
-
-
-def folders_or_usual(folders: list[Path] | None) -> list[Path]:
-    """The folders asked for, or the usual ones that are here; always with the demo's own networks."""
-    for folder in folders or ():
-        if not folder.is_dir():
-            raise HypernetError(f"{folder}: there is no such folder.")
-    return [*(folders or [folder for folder in USUAL_FOLDERS if folder.is_dir()]), NETWORKS]
 
 
 def list_files(folders: Folders = None, as_json: AsJson = False) -> None:
@@ -73,17 +51,31 @@ def _listed(entry: Entry) -> dict[str, Any]:
 
 
 def info(
-    file: Annotated[Path, typer.Argument(help="A hypernetwork file, .pt or .safetensors.")], as_json: AsJson = False
+    file: Annotated[Path, typer.Argument(help="A hypernetwork file, .pt or .safetensors, or a folder of them.")],
+    as_json: AsJson = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Of a folder: print CSV, for spreadsheets.")] = False,
 ) -> None:
     """Show what is in a hypernetwork file: structure, activation, widths, training, weights.
+
+    Of a folder: what is in each file, what is there twice, and what can't be used and why.
 
     [bold]Examples[/bold]
 
     hypernet info ink.pt
 
     hypernet info ink.safetensors --json
+
+    hypernet info models/hypernetworks --csv > files.csv
     """
+    if as_json and as_csv:
+        raise typer.BadParameter("choose one of --json and --csv")
+    if file.is_dir():
+        folders.info(file, as_json, as_csv)
+        return
+    if as_csv:
+        raise typer.BadParameter("--csv is for a folder; a file has --json")
     from hypernet.files import load, peek
+    from hypernet.library.hashes import sha256
 
     with waiting(f"Reading {file.name}"):
         summary, network = peek(file), load(file)
@@ -121,7 +113,7 @@ _TOLD = ("name", "step", "sd_checkpoint_name", "sd_checkpoint", "weight_initiali
 
 
 def _training(metadata: Metadata) -> Iterator[tuple[str, object]]:
-    """What the file says about how it was made, where it says something."""
+    """What the file says about how it was made."""
     for name in _TOLD:
         value = getattr(metadata, name)
         if value is not None:
@@ -144,32 +136,52 @@ def _norms(network: Network) -> Iterator[tuple[object, ...]]:
 def _facts(summary: Summary) -> dict[str, Any]:
     facts = {field.name: getattr(summary, field.name) for field in fields(summary) if field.name != "metadata"}
     metadata = {field.name: getattr(summary.metadata, field.name) for field in fields(summary.metadata)}
-    metadata["extra"] = sorted(summary.metadata.extra)  # their names alone: anything may be in them
+    metadata["extra"] = sorted(summary.metadata.extra)  # only their names, as they may hold anything
     return facts | {"metadata": metadata}
 
 
 def norm(net: Net) -> float:
-    """The Euclidean norm of all its weights together."""
+    """The Euclidean norm of all its weights."""
     return float(sum(float(tensor.double().square().sum()) for tensor in net.tensors()) ** 0.5)
 
 
 def convert(
-    source: Annotated[Path, typer.Argument(help="The file to read.")],
-    target: Annotated[Path, typer.Argument(help="The file to write; .pt or .safetensors says how.")],
-    half: Annotated[bool, typer.Option("--half", help="Store float16: half the size, the rounding of half.")] = False,
+    source: Annotated[Path, typer.Argument(help="The file to read, or a folder of them.")],
+    target: Annotated[
+        Path | None,
+        typer.Argument(
+            help="The file to write; .pt or .safetensors says how. For a folder: another folder, or beside the files.",
+            show_default=False,
+        ),
+    ] = None,
+    to: Annotated[
+        str | None, typer.Option("--to", metavar="KIND", help="For a folder: safetensors (the default) or pt.")
+    ] = None,
+    half: Annotated[bool, typer.Option("--half", help="Store float16: half the size, less exact.")] = False,
     full: Annotated[bool, typer.Option("--full", help="Store float32.")] = False,
-    force: Annotated[bool, typer.Option("--force", "-f", help="Replace the target if it is there.")] = False,
+    force: Force = False,
 ) -> None:
-    """Convert between .pt and .safetensors. Without --half or --full nothing is lost.
+    """Convert between .pt and .safetensors. Without --half or --full nothing is lost; originals stay as they are.
 
     [bold]Examples[/bold]
 
     hypernet convert ink.pt ink.safetensors
 
     hypernet convert ink.safetensors ink-half.pt --half
+
+    hypernet convert models/hypernetworks
+
+    hypernet convert models/hypernetworks converted --half
     """
     if half and full:
-        raise typer.BadParameter("choose one of --half and --full")
+        raise typer.BadParameter("choose either --half or --full")
+    if source.is_dir():
+        folders.convert(source, target, (to or "safetensors").lower().lstrip("."), half, full, force)
+        return
+    if to is not None:
+        raise typer.BadParameter("--to is for a folder: of a file the target's name says the kind", param_hint="--to")
+    if target is None:
+        raise typer.BadParameter("give the file to write", param_hint="TARGET")
     if target.exists() and not force:
         raise HypernetError(f"{target} is there already: choose another name, or replace it with --force.")
     import torch
@@ -181,12 +193,3 @@ def convert(
         save(network, target, dtype=torch.float16 if half else torch.float32 if full else None, overwrite=force)
     rows = [(path.name, size_in_words(path.stat().st_size)) for path in (source, target)]
     out.print(table("file", ">size", rows=rows))
-
-
-def sha256(path: Path) -> str:
-    """64 hex digits."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while chunk := stream.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hypernet.cli.bake import Force, Parts
-from hypernet.cli.console import clean, copying, note, out, waiting
-from hypernet.cli.draw import progress
+from hypernet.cli.bake import Parts
+from hypernet.cli.console import clean, copying, counting, note, out, waiting
+from hypernet.cli.options import Force
 from hypernet.errors import HypernetError
 from hypernet.text import size_in_words
 
@@ -119,7 +119,7 @@ def contexts_of_a_run(checkpoint: Path, uses: Sequence[Use], prompts: Path | Non
 
         pipe: Any = drawing.open_model(checkpoint, []).pipe.pipe
     chosen = _prompts(prompts)
-    with progress("Drawing, to measure", _STEPS * min(_DRAWN, len(chosen))) as advance:
+    with counting("Drawing, to measure", _STEPS * min(_DRAWN, len(chosen))) as advance:
         drawn = min(_DRAWN, len(chosen))
         return record(pipe, uses, chosen, steps=_STEPS, drawn=drawn, progress=advance)
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hypernet.cli.bake import Force, Parts
+from hypernet.cli.bake import Parts
 from hypernet.cli.console import clean, copying, note, out, table
 from hypernet.cli.lora import Prompts, contexts_of_a_run
+from hypernet.cli.options import Force
 from hypernet.errors import HypernetError
 from hypernet.text import size_in_words
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hypernet.cli.bake import Force
 from hypernet.cli.console import clean, copying, out, table
 from hypernet.cli.lora import Prompts, contexts_of_a_run
+from hypernet.cli.options import Force
 from hypernet.errors import HypernetError
 from hypernet.text import size_in_words
 

@@ -13,8 +13,7 @@ import typer
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from hypernet.cli.console import clean, err, note, out, waiting
-from hypernet.cli.draw import Checkpoint
-from hypernet.cli.inspect import AsJson
+from hypernet.cli.options import AsJson, Checkpoint
 from hypernet.errors import HypernetError
 
 if TYPE_CHECKING:

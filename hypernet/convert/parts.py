@@ -5,7 +5,6 @@ Besides the tag's options there is a factor for a width: `ink.pt:0.7:k=0.5:768=2
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,7 @@ import torch
 from hypernet import __version__
 from hypernet.errors import HypernetError
 from hypernet.files import load
+from hypernet.library.hashes import sha256
 from hypernet.network import Activation, Layer, LayerNorm, Linear, Net, Pair
 from hypernet.plan import Use
 from hypernet.tags import Tag, parse_items
@@ -70,11 +70,7 @@ class Part:
 
     def told(self) -> dict[str, str]:
         """Which file it is and how much of it, for the metadata of what is made."""
-        with self.path.open("rb") as stream:
-            digest = hashlib.sha256()
-            while chunk := stream.read(1 << 20):
-                digest.update(chunk)
-        return {"file": self.path.name, "sha256": digest.hexdigest(), "options": self.options or "1"}
+        return {"file": self.path.name, "sha256": sha256(self.path), "options": self.options or "1"}
 
 
 def read_part(text: str) -> Part:

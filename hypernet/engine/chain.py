@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from itertools import groupby
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
-from hypernet.engine.strategies import stream
-from hypernet.engine.tensors import autocast_dtype
+from hypernet.engine.chunked import run_chunked
+from hypernet.engine.tensors import autocast_dtype, needs_gradient
 from hypernet.engine.weights import DeviceWeights
 from hypernet.network import Net
 
@@ -26,31 +29,53 @@ class Link:
     """Whether the strength moves from step to step."""
 
 
-Chain = tuple[Link, ...]
+Chain: TypeAlias = tuple[Link, ...]
+"""A site's nets, in the order they act."""
 
 
 def apply(chain: Chain, x: Tensor, weights: DeviceWeights) -> Tensor:
     """x: (batch, tokens, width) -> the context after every net of the chain, in x's dtype."""
     if weights.dtype is None:
         return _apply(chain, x, weights, autocast_dtype(x.device) or x.dtype)
-    with torch.autocast(x.device.type, enabled=False):
+    with _without_autocast(x.device):
         return _apply(chain, x.to(weights.dtype), weights, weights.dtype).to(x.dtype)
+
+
+def learns(chain: Chain) -> bool:
+    """Whether autograd must be able to go back to the weights of a net."""
+    return needs_gradient(tensor for link in chain for tensor in link.net.tensors())
 
 
 def _apply(chain: Chain, x: Tensor, weights: DeviceWeights, dtype: torch.dtype) -> Tensor:
     for link in chain:
-        net = weights.get(link.net, x.device, dtype)
+        net = _net(link, x.device, dtype, weights)
         if link.rows is None:
-            x = stream.run(net, x, link.strength).to(x.dtype)
+            x = run_chunked(net, x, link.strength).to(x.dtype)
         elif any(link.rows):
-            rows = _rows(link.rows, x)
-            changed = stream.run(net, x[rows], link.strength).to(x.dtype)
             x = x.clone()
-            x[rows] = changed
+            for rows in _stretches(link.rows, x.shape[0]):
+                x[rows] = run_chunked(net, x[rows], link.strength).to(x.dtype)
     return x
 
 
-def _rows(rows: Sequence[bool], x: Tensor) -> Tensor:
-    """The mask for x's batch. Hypertile and its like cut each row into several, one after the other."""
-    mask = torch.tensor(rows, device=x.device)
-    return mask.repeat_interleave(x.shape[0] // len(rows)) if x.shape[0] % len(rows) == 0 else mask[: x.shape[0]]
+def _net(link: Link, device: torch.device, dtype: torch.dtype, weights: DeviceWeights) -> Net:
+    """The net in place. A copy that is kept has no way back to the weights, so one that learns gets a new copy."""
+    return link.net.to(device, dtype) if learns((link,)) else weights.get(link.net, device, dtype)
+
+
+def _stretches(rows: Sequence[bool], batch: int) -> Iterator[slice]:
+    """The marked rows of a batch as slices, which no device has to wait for.
+
+    Hypertile and its like cut each row into several, one after the other.
+    """
+    each = batch // len(rows) if batch % len(rows) == 0 else 1
+    start = 0
+    for marked, group in groupby(rows):
+        stop = start + each * len(list(group))
+        if marked and start < batch:
+            yield slice(start, stop)
+        start = stop
+
+
+def _without_autocast(device: torch.device) -> AbstractContextManager[object]:
+    return nullcontext() if autocast_dtype(device) is None else torch.autocast(device.type, enabled=False)

@@ -3,55 +3,68 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from hypernet.engine.attached import AttachedPlan, AttachedSite
 from hypernet.engine.forward_patch import ForwardPatch
-from hypernet.engine.step import ReadWeight, Run, SiteRun
-from hypernet.engine.strategies import choose
-from hypernet.engine.strategies.choose import Way
-from hypernet.engine.tensors import readable_weight
+from hypernet.engine.observed import Observed
+from hypernet.engine.strategies.strategy import ProjectionStrategy
+from hypernet.engine.tensors import ReadWeight, readable_weight
 from hypernet.engine.weights import DeviceWeights
 from hypernet.plan import Plan
 from hypernet.schedule import Moment
 
 _log = logging.getLogger("hypernet")
 
-Clock = Callable[[tuple[Any, ...], Mapping[str, Any]], Moment]
+Clock: TypeAlias = Callable[[tuple[Any, ...], Mapping[str, Any]], Moment]
 """A UNet call's arguments -> where in the run it stands."""
 
 
 def no_clock(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Moment:
+    """For a UNet that is called outside a run: every call is the first of one step."""
     return Moment()
 
 
 @dataclass(frozen=True)
 class Detail:
-    """Sites that are alike. cross: whether they see the text; width: of what they see; way: how they are computed."""
+    """Sites that are alike."""
 
     cross: bool
+    """Whether they see the text."""
     width: int
-    way: Way
+    """Of what they see."""
+    strategy: str
+    """How they are computed."""
+    cost: str
+    """What that costs a step, in a few words."""
+    why: str
+    """What decided for it, a half sentence."""
 
 
 class Engine:
-    """Owns every hook. At most one plan is attached at a time; attaching again replaces it."""
+    """Owns every hook. At most one plan is attached at a time; attaching again replaces it.
+
+    Any thread may attach and detach. Whoever lets several threads draw with one UNet must let them take turns.
+    """
 
     def __init__(self, keep_weights: bool = False, dtype: torch.dtype | None = None) -> None:
-        """keep_weights: whether the networks' device copies stay in memory after detach, for the next image.
+        """keep_weights: whether networks stay on the device after detach, for as long as they are in memory at all.
 
         dtype: what nets compute in; None: the type that the UNet computes in.
         """
         self._weights = DeviceWeights(keep_weights, dtype)
-        self._run: Run | None = None
+        self._attached: AttachedPlan | None = None
         self._handles: list[RemovableHandle] = []
         self._patches: list[ForwardPatch] = []
+        self._lock = threading.RLock()
 
     def attach(
         self, unet: nn.Module, plan: Plan, clock: Clock = no_clock, read_weight: ReadWeight = readable_weight
@@ -60,41 +73,38 @@ class Engine:
 
         read_weight: tells which weight a projection multiplies by (None: unknown), as the host knows it.
         """
-        self.detach()
-        if not plan.sites:
-            return
-        run = self._run = Run(plan, self._weights, read_weight)
-
-        def begin(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            try:
-                run.begin(clock(args, kwargs))
-            except Exception as error:  # nothing of ours may stop the host's picture
-                run.fail(error)
-
-        self._handles.append(unet.register_forward_pre_hook(begin, with_kwargs=True))
-        for site in run.sites:
-            if site.way.name in (choose.FOLD, choose.CACHE):
-                self._patches.append(ForwardPatch(site.module, site.project))
-            else:
-                self._handles.append(site.module.register_forward_pre_hook(_before(site)))
-        _log.info(
-            "hypernetworks in this UNet: %s", ", ".join(f"{way} {count}" for way, count in self.explain().items())
-        )
+        with self._lock:
+            self.detach()
+            if not plan.sites:
+                return
+            attached = self._attached = AttachedPlan(plan, self._weights, read_weight)
+            self._handles.append(unet.register_forward_pre_hook(_beginning(attached, clock), with_kwargs=True))
+            self._handles.append(unet.register_forward_hook(_ending(attached)))
+            for site in attached.sites:
+                module = site.site.module
+                if isinstance(site.strategy, ProjectionStrategy):
+                    self._patches.append(ForwardPatch(module, site.project))
+                else:
+                    self._handles.append(module.register_forward_pre_hook(_changing(site)))
+            _log.info("hypernetworks in this UNet: %s", ", ".join(f"{k} {n}" for k, n in self.explain().items()))
 
     def detach(self) -> None:
         """Removes everything. The UNet is as it was; nothing of it is referred to from here."""
-        for handle in self._handles:
-            handle.remove()
-        for patch in self._patches:
-            patch.remove()
-        self._handles, self._patches, self._run = [], [], None
-        if not self._weights.keep:
-            self._weights.clear()
+        with self._lock:
+            for handle in self._handles:
+                handle.remove()
+            for patch in self._patches:
+                patch.remove()
+            if self._attached is not None:
+                self._attached.forget()
+            self._handles, self._patches, self._attached = [], [], None
+            if not self._weights.keep:
+                self._weights.clear()
 
     def begin(self, moment: Moment) -> None:
         """Says where the run stands, within a call of what was attached to: its next call says so by itself."""
-        if self._run is not None:
-            self._run.begin(moment)
+        if self._attached is not None:
+            self._attached.begin(moment)
 
     @property
     def dtype(self) -> torch.dtype | None:
@@ -103,27 +113,57 @@ class Engine:
 
     @property
     def attached(self) -> bool:
-        return self._run is not None
+        """Whether a plan is attached."""
+        return self._attached is not None
 
     @property
     def failures(self) -> tuple[str, ...]:
         """What went wrong inside the run so far, one sentence for each cause."""
-        return () if self._run is None else tuple(self._run.failures)
+        return () if self._attached is None else self._attached.journal.failures
+
+    @property
+    def observed(self) -> Observed:
+        """What the UNet calls since `attach` have shown; ask before `detach`."""
+        return Observed() if self._attached is None else self._attached.observed
 
     def explain(self) -> Mapping[str, int]:
-        """How many sites go which way."""
-        return Counter(site.way.name for site in self._run.sites) if self._run else {}
+        """Strategy -> how many sites it computes."""
+        sites = self._attached.sites if self._attached else []
+        return Counter(site.strategy.name for site in sites)
 
     def details(self) -> Mapping[Detail, int]:
-        """How many sites of which kind go which way, and why."""
-        sites = self._run.sites if self._run else []
-        return Counter(Detail(site.cross, site.width, site.way) for site in sites)
+        """How many sites of which kind are computed how, and why."""
+        sites = self._attached.sites if self._attached else []
+        return Counter(
+            Detail(each.site.cross, each.site.width, each.strategy.name, each.strategy.cost, each.strategy.why)
+            for each in sites
+        )
 
 
-def _before(site: SiteRun) -> Callable[[nn.Module, tuple[Any, ...]], tuple[Any, ...] | None]:
+def _beginning(attached: AttachedPlan, clock: Clock) -> Callable[[nn.Module, tuple[Any, ...], dict[str, Any]], None]:
+    def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        try:
+            attached.begin(clock(args, kwargs))
+        except Exception as error:  # nothing of ours may stop the host's picture
+            attached.journal.fail(error)
+
+    return hook
+
+
+def _ending(attached: AttachedPlan) -> Callable[[nn.Module, tuple[Any, ...], Any], None]:
+    def hook(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        try:
+            attached.end(output)
+        except Exception as error:
+            attached.journal.fail(error)
+
+    return hook
+
+
+def _changing(site: AttachedSite) -> Callable[[nn.Module, tuple[Any, ...]], tuple[Any, ...] | None]:
     def hook(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
         if args and isinstance(args[0], Tensor):
-            return (site.transform(args[0]), *args[1:])
+            return (site.change(args[0]), *args[1:])
         return None
 
     return hook

@@ -1,13 +1,14 @@
-"""What stands in for a projection's own call while an engine is attached, and goes away without a trace."""
+"""A patch of one projection's own call, which goes away without a trace."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 from torch import Tensor, nn
 
-Compute = Callable[[nn.Module, Tensor], Tensor]
+Compute: TypeAlias = Callable[[nn.Module, Tensor], Tensor]
+"""A projection and its input, (batch, tokens, in) -> its output, (batch, tokens, out)."""
 
 
 class ForwardPatch:

@@ -1,12 +1,17 @@
-"""Small questions about tensors and projections that every way of the engine asks."""
+"""Small questions about tensors, projections and errors that every strategy asks."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
+
+ReadWeight: TypeAlias = Callable[[nn.Module], "Tensor | None"]
+"""A projection -> the weight it multiplies by, (out, in); None where that can't be known."""
 
 
 def version(tensor: Tensor) -> int | None:
@@ -27,6 +32,7 @@ class TensorState:
 
     @classmethod
     def of(cls, tensor: Tensor) -> TensorState:
+        """The state of a tensor now."""
         return cls(tensor, tensor.detach(), version(tensor))
 
     @property
@@ -35,7 +41,7 @@ class TensorState:
         return self.version is None or version(self.tensor) == self.version
 
     def matches(self, tensor: Tensor) -> bool:
-        """Whether `tensor` is surely this memory with the same numbers. Never wrongly yes."""
+        """Whether `tensor` is this memory, and torch counted no write into it since."""
         mine = self.memory
         return (
             self.version is not None
@@ -55,25 +61,38 @@ class TensorStates:
         self._states = tuple(None if tensor is None else TensorState.of(tensor) for tensor in tensors)
 
     def matches(self, tensors: Sequence[Tensor | None]) -> bool:
-        """Whether these are surely the same, with the same numbers. Never wrongly yes."""
-        return len(tensors) == len(self._states) and all(map(_same, self._states, tensors))
+        """Whether these are the same memory, one by one, and torch counted no write into any."""
+        return len(tensors) == len(self._states) and all(map(_matches, self._states, tensors))
 
 
-def _same(sample: TensorState | None, tensor: Tensor | None) -> bool:
-    return tensor is None if sample is None else tensor is not None and sample.matches(tensor)
+def _matches(state: TensorState | None, tensor: Tensor | None) -> bool:
+    return tensor is None if state is None else tensor is not None and state.matches(tensor)
+
+
+def needs_gradient(tensors: Iterable[Tensor | None]) -> bool:
+    """Whether autograd must be able to go back to any of these tensors."""
+    return torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors)
+
+
+def all_finite(tensors: Iterable[Tensor | None]) -> bool:
+    """Whether each tensor, and its sum too, is free of NaN and infinity. Waits for the device."""
+    return all(tensor is None or bool(torch.isfinite(tensor.sum(dtype=torch.float32))) for tensor in tensors)
 
 
 def autocast_dtype(device: torch.device) -> torch.dtype | None:
     """The type that autocast computes projections in on this device; None where it is off."""
-    if device.type == "cuda" and torch.is_autocast_enabled():
-        return torch.get_autocast_gpu_dtype()
-    if device.type == "cpu" and torch.is_autocast_cpu_enabled():
-        return torch.get_autocast_cpu_dtype()
-    return None
+    if device.type == "cpu":
+        return torch.get_autocast_cpu_dtype() if torch.is_autocast_cpu_enabled() else None
+    if device.type == "cuda":
+        return torch.get_autocast_gpu_dtype() if torch.is_autocast_enabled() else None
+    try:
+        return torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else None
+    except (AttributeError, TypeError, RuntimeError):  # torch before 2.4 asks for no device; some have no autocast
+        return None
 
 
 def readable_weight(module: nn.Module) -> Tensor | None:
-    """The dense weight a projection multiplies by, if its class computes nothing but that; else None.
+    """The dense weight a projection multiplies by, (out, in), if its class computes nothing but that; else None.
 
     A weight that can't tell whether it was written to is None too.
     """
@@ -82,7 +101,7 @@ def readable_weight(module: nn.Module) -> Tensor | None:
 
 
 def dense_weight(module: nn.Module) -> Tensor | None:
-    """The weight a projection holds, if that is a plain matrix of numbers; else None.
+    """The weight a projection holds, (out, in), if that is a plain matrix of numbers; else None.
 
     Quantised, offloaded and adapter-wrapped projections are None: what they hold is not what they multiply by.
     """
@@ -91,3 +110,18 @@ def dense_weight(module: nn.Module) -> Tensor | None:
         return None
     dense = weight.ndim == 2 and weight.dtype in (torch.float32, torch.float16, torch.bfloat16)
     return weight if dense and weight.device.type != "meta" else None
+
+
+def bias_of(module: nn.Module) -> Tensor | None:
+    """The bias a projection adds, (out,), or None."""
+    return module._parameters.get("bias")
+
+
+_OUT_OF_MEMORY = re.compile(r"out of memory|not enough [\w ]*memory|(?:can't|could not|not) allocate", re.IGNORECASE)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether memory ran out, on whatever device: some of torch's allocators only say it in the text."""
+    if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and bool(_OUT_OF_MEMORY.search(str(error)))

@@ -145,6 +145,13 @@ def _check(path: str, mtime_ns: int, size: int, digest: str) -> str:
     return f"{zlib.crc32(f'{path}|{mtime_ns}|{size}|{digest}'.encode()):08x}"
 
 
+def sha256(path: Path) -> str:
+    """The digest of a file, 64 hex digits, read anew. Raises OSError."""
+    digest = _read(path, threading.Event())
+    assert digest is not None
+    return digest
+
+
 def _read(path: Path, stop: threading.Event) -> str | None:
     hasher = hashlib.sha256()
     with path.open("rb", buffering=0) as stream:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
 
 from hypernet.schedule import Moment
-from hypernet.tags import Tag
+
+_RUNGE_KUTTA_CALLS = 4
+"""UNet calls of each of PNDM's first steps."""
 
 
 class PipelineClock:
@@ -22,8 +24,7 @@ class PipelineClock:
         self._timesteps: list[float] = []
         self._first: int | None = None
         self._last = -1
-        self._halves_known = True
-        self._halves: set[bool] = set()
+        self._in_pairs: bool | None = None
 
     def __call__(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Moment:
         """args, kwargs: of the UNet, `(sample, timestep, encoder_hidden_states)`. sample: (batch, ...)."""
@@ -32,13 +33,21 @@ class PipelineClock:
         self._last = self._index(timestep)
         if self._first is None:
             self._first = self._last
-        order = getattr(self._pipe.scheduler, "order", 1)  # UNet calls per step
-        step = (self._last - self._first) // order
         calls = getattr(self._pipe, "num_timesteps", None) or len(self._pipe.scheduler.timesteps) - self._first
-        cond = self._cond(sample.shape[0])
-        self._halves |= set(cond or ())
-        self._halves_known &= cond is not None
-        return Moment(step, max(-(-calls // order), step + 1), cond=cond)
+        first, final = self._step(self._first), self._step(self._first + calls - 1)
+        step = self._step(self._last) - first
+        return Moment(step, max(final - first, step) + 1, cond=self._cond(sample))
+
+    def _step(self, place: int) -> int:
+        """The step that the UNet call at that place in the scheduler's timesteps is a part of."""
+        scheduler = self._pipe.scheduler
+        warm_up = getattr(scheduler, "prk_timesteps", None)
+        if warm_up is None:
+            return place // int(getattr(scheduler, "order", 1))  # UNet calls per step
+        if len(warm_up) == 0:
+            return max(place - 1, 0)  # PNDM makes its first step twice, the second time better,
+        each = _RUNGE_KUTTA_CALLS  # or its first steps with more calls
+        return place // each if place < len(warm_up) else len(warm_up) // each + place - len(warm_up)
 
     def _index(self, timestep: Any) -> int:
         """The place in the scheduler's timesteps. Most schedulers count themselves, once they have begun."""
@@ -55,11 +64,15 @@ class PipelineClock:
         places = [place for place, known in enumerate(self._timesteps) if abs(known - timestep) == nearest]
         return next((place for place in places if place > self._last), places[-1])
 
-    def _cond(self, rows: int) -> tuple[bool, ...] | None:
+    def _cond(self, sample: Tensor) -> tuple[bool, ...] | None:
         """Which of the batch's rows belong to the positive prompt: the parts of the guidance follow one another."""
-        pipe = self._pipe
+        pipe, rows = self._pipe, sample.shape[0]
         if not hasattr(type(pipe), "do_classifier_free_guidance"):
             return None
+        if self._in_pairs is None:
+            self._in_pairs = not pipe.do_classifier_free_guidance and _in_pairs(sample)
+        if self._in_pairs:
+            return None  # guidance that the pipeline denies, as Panorama does
         parts = [True]
         if pipe.do_classifier_free_guidance:
             parts = [True, False, False] if hasattr(type(pipe), "image_guidance_scale") else [False, True]
@@ -69,12 +82,7 @@ class PipelineClock:
             return None
         return tuple(part for part in parts for _ in range(rows // len(parts)))
 
-    def complaints(self, tags: Iterable[Tag]) -> Iterator[str]:
-        """What to tell about tags for one half of the batch, after the run."""
-        for tag in tags:
-            if tag.on == "both" or self._first is None:
-                continue
-            if not self._halves_known:
-                yield f"{tag.text}: this pipeline doesn't tell which half of a batch is the negative prompt's."
-            elif (tag.on == "cond") not in self._halves:
-                yield f"{tag.text}: no effect, as there is no negative prompt without guidance (guidance_scale 1)."
+
+def _in_pairs(sample: Tensor) -> bool:
+    """Whether each picture is in the batch twice, one beside the other. sample: (batch, ...)."""
+    return sample.shape[0] % 2 == 0 and bool((sample[::2] == sample[1::2]).all())

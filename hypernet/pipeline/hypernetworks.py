@@ -8,6 +8,7 @@ Works on every pipeline with an SD1, SD2 or SDXL UNet: text to image, image to i
 
 from __future__ import annotations
 
+import copy
 import inspect
 import logging
 from collections.abc import Iterator, Sequence
@@ -38,6 +39,7 @@ class Hypernetworks:
 
     Attributes of the pipeline are read and set through it (`pipe.scheduler = ...`), and it is called with the
     pipeline's own arguments. Between two calls the pipeline is as it was: no hook, no changed weight.
+    What `from_pipe` makes of it is a plain pipeline: wrap that one, too.
     """
 
     pipe: Any
@@ -75,8 +77,7 @@ class Hypernetworks:
     @contextmanager
     def _attached(self, tags: Sequence[Tag], notes: list[str]) -> Iterator[None]:
         """The tags on the pipeline's UNet. Adds to `notes` what did not work, also during the run."""
-        clock = PipelineClock(self.pipe)
-        applied = Applied(tags, self.library.open, self._engine, clock)
+        applied = Applied(tags, self.library.open, self._engine, PipelineClock(self.pipe))
         notes.extend(applied.notes)
         unet = getattr(self.pipe, "unet", None)
         if not isinstance(unet, nn.Module) or not applied.uses:
@@ -92,8 +93,20 @@ class Hypernetworks:
                 yield
             finally:
                 applied.detach()
-                notes.extend(applied.notes)
-                notes.extend(clock.complaints(use.tag for use in applied.uses))
+                notes.extend((*applied.notes, *applied.afterwards))
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
+        """The pipeline's, so that diffusers' `from_pipe` takes this for the pipeline. What it makes has no tags yet."""
+        return type(self.pipe)
+
+    def __copy__(self) -> Hypernetworks:
+        """Of the same pipeline and library."""
+        return Hypernetworks(self.pipe, self.library)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Hypernetworks:
+        """Of a copy of the pipeline, with the same library."""
+        return Hypernetworks(copy.deepcopy(self.pipe, memo), self.library)
 
     def to(self, *args: Any, **kwargs: Any) -> Hypernetworks:
         """The pipeline's `to`, on the pipeline itself."""

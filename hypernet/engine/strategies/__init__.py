@@ -1,1 +1,1 @@
-"""The ways to compute a site. Each gives the plain formula's result; they differ in what a step costs."""
+"""One strategy to compute a site per file. Each gives the plain formula's result; they differ in what a step costs."""

@@ -1,51 +1,33 @@
-"""How a site is computed, and why. Every way gives the plain formula's result; they differ in what a step costs."""
+"""Which strategy computes a site, and why."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
+from hypernet.engine.forward_patch import ForwardPatch
+from hypernet.engine.strategies.collapse import Collapse
+from hypernet.engine.strategies.fold import Fold
+from hypernet.engine.strategies.strategy import Shared, Strategy
+from hypernet.engine.strategies.stream import Stream
+from hypernet.engine.strategies.text_cache import CachedInput, CachedProjection
 from hypernet.plan import Application
-
-FOLD, COLLAPSE, STREAM = "fold", "collapse", "stream"
-CACHE, CACHE_INPUT = "cache", "cache input"
-
-COSTS: Mapping[str, str] = {
-    FOLD: "nothing",
-    CACHE: "nothing while the prompt stays",
-    CACHE_INPUT: "nothing while the prompt stays",
-    COLLAPSE: "one matrix product each",
-    STREAM: "the whole nets",
-}
-"""A way -> what it costs a step."""
+from hypernet.sites import Site
 
 
-@dataclass(frozen=True)
-class Way:
-    """name: one of COSTS; why: what decided, a half sentence."""
-
-    name: str
-    why: str
-
-
-def choose(cross: bool, applications: Sequence[Application], readable: bool) -> Way:
-    """cross: whether the site's input is the text; readable: whether its projection's weight can be read."""
-    if cross:
+def choose(site: Site, applications: Sequence[Application], shared: Shared) -> Strategy:
+    """The cheapest strategy that gives the plain formula's result at this site."""
+    readable = ForwardPatch.possible(site.module) and shared.read_weight(site.module) is not None
+    if site.cross:
         why = "the text is the same in every step"
-        return (
-            Way(CACHE, why)
-            if readable
-            else Way(CACHE_INPUT, f"{why}; the host keeps the projection's weight to itself")
-        )
+        if readable:
+            return CachedProjection(why, shared)
+        return CachedInput(f"{why}; the host keeps the projection's weight to itself", shared)
     if not all(application.net.linear for application in applications):
-        return Way(STREAM, "the picture changes in every step, and a net is not linear")
+        return Stream("the picture changes in every step, and a net is not linear", shared)
     if not readable:
-        return Way(COLLAPSE, "the nets are linear; the host keeps the projection's weight to itself")
+        return Collapse("the nets are linear; the host keeps the projection's weight to itself", shared)
     if not all(application.on == "both" for application in applications):
-        return Way(COLLAPSE, "the nets are linear, but a tag is for one of the two prompts only")
+        return Collapse("the nets are linear, but a tag is for one of the two prompts only", shared)
     if sum(application.course.varies for application in applications) > 1:
-        return Way(COLLAPSE, "the nets are linear, but more than one strength moves")
-    return Way(FOLD, "the nets are linear: they become part of the projection")
-
-
-SHORT_OF_MEMORY = Way(COLLAPSE, "the nets are linear; there was no memory to fold them")
+        return Collapse("the nets are linear, but more than one strength moves", shared)
+    return Fold("the nets are linear: they become part of the projection", shared)

@@ -1,20 +1,69 @@
-"""Linear nets folded into the projection they sit before: `W(x + s(Ax + b)) = (W + sWA)x + sWb`.
+"""Fold: linear nets inside the projection they sit before: `W(x + s(Ax + b)) = (W + sWA)x + sWb`.
 
 The host's weight is only read. What is kept is one folded copy, made anew when the weight or a strength changed.
 """
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from hypernet.engine.chain import Chain
-from hypernet.engine.tensors import TensorStates
+from hypernet.engine.strategies.collapse import Collapse
+from hypernet.engine.strategies.strategy import ProjectionStrategy, Strategy
+from hypernet.engine.tensors import TensorStates, all_finite, bias_of, is_out_of_memory
 from hypernet.engine.weights import DeviceWeights
 from hypernet.network import Linear
+
+_log = logging.getLogger("hypernet")
+
+
+class Overflow(ArithmeticError):
+    """A folded weight is NaN or infinite."""
+
+
+class Fold(ProjectionStrategy):
+    """Linear nets as a part of the projection's weight."""
+
+    name = "fold"
+    cost = "nothing"
+    _folded: FoldedSite | None = None
+
+    def project(self, chain: Chain, module: nn.Module, x: Tensor) -> Tensor | None:
+        """As `ProjectionStrategy.project`: one product with the folded weight."""
+        weight, bias = self._plain_weight(chain, module, x), bias_of(module)
+        if weight is None:
+            return None
+        if self._folded is None or not self._folded.is_for(weight, bias):
+            self._folded = None  # frees the old copy first
+            self._folded = FoldedSite(weight, bias, self._shared.weights)
+            self._shared.watch.add(self, (weight, bias))
+        return self._folded.at(chain)(x)
+
+    def fallback(self, error: Exception) -> Strategy:
+        """The nets in front of the projection. Says why, where that is not a shortage of memory."""
+        self._folded = None
+        if is_out_of_memory(error):
+            why = "there was no memory to fold them"
+            _log.info("no memory to fold a hypernetwork into a projection, it runs in front of it: %s", error)
+        elif isinstance(error, Overflow):
+            why = "they are too large to be folded"
+            self._shared.journal.remark(
+                f"A hypernetwork is too strong to be folded into the model ({error}): it ran beside it, more slowly."
+            )
+        else:
+            why = f"folding them failed: {error}"
+            _log.warning("a hypernetwork could not be folded into a projection, it runs in front of it: %s", error)
+            _log.debug("the error", exc_info=error)
+        return Collapse(f"the nets are linear; {why}", self._shared)
+
+    def reset(self) -> None:
+        """Forgets the folded weight."""
+        self._folded = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,24 +74,30 @@ class Folded:
     bias: Tensor | None
 
     def __call__(self, x: Tensor) -> Tensor:
+        """x: (batch, tokens, in) -> (batch, tokens, out)."""
         return F.linear(x, self.weight, self.bias)
 
 
 def fold(weight: Tensor, bias: Tensor | None, chain: Chain, weights: DeviceWeights) -> Folded:
     """The projection after the chain: computed in float32, kept in the projection's type.
 
-    The last net of the chain touches the projection first: W(I + s2 A2)(I + s1 A1).
+    The last net of the chain touches the projection first: W(I + s2 A2)(I + s1 A1). Raises Overflow.
     """
     w = weight.detach().float()
     b = None if bias is None else bias.detach().float()
     for link in reversed(chain):
-        (net,) = weights.get(link.net, weight.device, torch.float32).layers
-        assert isinstance(net, Linear), "linear nets come as one layer"
-        if net.bias is not None:
-            shift = w @ net.bias * link.strength
+        layers = weights.get(link.net, weight.device, torch.float32).layers
+        layer = layers[0]
+        if len(layers) != 1 or not isinstance(layer, Linear):
+            raise Overflow("its layers together overflow float32")
+        if layer.bias is not None:
+            shift = w @ layer.bias * link.strength
             b = shift if b is None else b + shift
-        w = torch.addmm(w, w, net.weight, alpha=link.strength)
-    return Folded(w.to(weight.dtype), None if b is None else b.to(weight.dtype))
+        w = torch.addmm(w, w, layer.weight, alpha=link.strength)
+    folded = Folded(w.to(weight.dtype), None if b is None else b.to(weight.dtype))
+    if not all_finite((folded.weight, folded.bias)):
+        raise Overflow(f"its numbers overflow {str(weight.dtype).removeprefix('torch.')}")
+    return folded
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,10 +109,12 @@ class Line:
 
     @classmethod
     def between(cls, at_zero: Folded, at_one: Folded) -> Line:
+        """The line through two folded projections."""
         slope_bias = None if at_one.bias is None else at_one.bias - (0 if at_zero.bias is None else at_zero.bias)
         return cls(at_zero, Folded(at_one.weight - at_zero.weight, slope_bias))
 
     def at(self, strength: float) -> Folded:
+        """The projection at a strength."""
         weight = torch.add(self.base.weight, self.slope.weight, alpha=strength)
         if self.slope.bias is None:
             return Folded(weight, self.base.bias)
@@ -74,7 +131,8 @@ class FoldedSite:
         self._folded: tuple[Chain, Folded] | None = None
         self._line: tuple[Chain, Line] | None = None
 
-    def holds(self, weight: Tensor, bias: Tensor | None) -> bool:
+    def is_for(self, weight: Tensor, bias: Tensor | None) -> bool:
+        """Whether this was made from exactly these."""
         return self._seen.matches((weight, bias))
 
     def at(self, chain: Chain) -> Folded:

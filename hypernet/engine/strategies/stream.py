@@ -1,44 +1,12 @@
-"""A net on many tokens, as fast as its matrix products.
-
-What lies between the products (activation, layer norm, the sum) moves more memory than it computes. On a CPU it is
-free where the tokens come in pieces that stay in the cache from one layer to the next.
-"""
+"""Stream: every net runs on the picture's tokens at every step, in chunks (see `chunked.py`)."""
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
-
-from hypernet.network import Activation, Layer, Linear, Net, Residual
-
-_TOKENS = 1024
-"""Of a piece. Fewer make the products slow, more leave the cache (measured; see docs/performance.md)."""
+from hypernet.engine.strategies.strategy import Strategy
 
 
-def run(net: Net, x: Tensor, strength: float) -> Tensor:
-    """`net(x, strength)`, x: (batch, tokens, width)."""
-    if torch.is_grad_enabled() or not all(map(_token_by_token, net.layers)):
-        return net(x, strength)
-    tokens = x.reshape(-1, x.shape[-1])
-    out = torch.empty_like(tokens)
-    size = _TOKENS if x.device.type == "cpu" else max(len(tokens), 1)
-    for piece, result in zip(torch.split(tokens, size), torch.split(out, size), strict=True):
-        torch.add(piece, _delta(net, piece), alpha=strength, out=result)
-    return out.view(x.shape)
+class Stream(Strategy):
+    """The plain way, for nets that are not linear."""
 
-
-def _token_by_token(layer: Layer) -> bool:
-    """Whether a token's result depends on no other token, nor on how many axes there are."""
-    return not isinstance(layer, Residual) and not (isinstance(layer, Activation) and layer.mixes_tokens)
-
-
-def _delta(net: Net, x: Tensor) -> Tensor:
-    ours = False  # whether x is no longer the caller's
-    for layer in net.layers:
-        x = _in_place(layer, x) if ours else layer(x)
-        ours = ours or isinstance(layer, Linear)
-    return x
-
-
-def _in_place(layer: Layer, x: Tensor) -> Tensor:
-    return layer.in_place(x) if isinstance(layer, Activation) else layer(x)
+    name = "stream"
+    cost = "the whole nets"

@@ -1,96 +1,49 @@
-"""The text contexts seen lately, each with what was made from it.
-
-All cross-attention layers see one context, and without prompt editing every step sees the same. So a network runs once
-for it. A context counts as the same only if every number in it is: one comparison per UNet call tells.
-"""
+"""Text cache: the text is the same at all cross-attentions and, without prompt editing, at all steps."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from torch import Tensor, nn
 
-import torch
-from torch import Tensor
-
-from hypernet.engine.tensors import TensorState, TensorStates
-
-_KEPT_CONTEXTS = 4
-"""Prompt editing, AND and split guidance alternate between a few."""
+from hypernet.engine.chain import Chain, learns
+from hypernet.engine.forward_patch import ForwardPatch
+from hypernet.engine.strategies.strategy import ProjectionStrategy, Strategy
+from hypernet.engine.strategies.stream import Stream
+from hypernet.engine.tensors import bias_of, needs_gradient
 
 
-@dataclass(frozen=True)
-class _Made:
-    result: TensorState
-    sources: TensorStates
+class CachedInput(Strategy):
+    """Keeps what the nets make of each text. All sites with the same nets share it."""
+
+    name = "cache input"
+    cost = "nothing while the prompt stays"
+
+    def change(self, chain: Chain, x: Tensor) -> Tensor:
+        """As `Strategy.change`, made once for each text."""
+        plain = super().change
+        if needs_gradient((x,)) or learns(chain):
+            return plain(chain, x)
+        return self._shared.contexts.find(x).get(chain, lambda: plain(chain, x))
+
+    def fallback(self, error: Exception) -> Strategy:
+        """The nets at every step, where what they made can't be kept."""
+        return Stream(f"the text's results could not be kept: {error}", self._shared)
 
 
-class Context:
-    """One text context and what was made from it."""
+class CachedProjection(CachedInput, ProjectionStrategy):
+    """Keeps the K or V that a projection makes of each text, so that even the projection itself is saved."""
 
-    def __init__(self, value: Tensor) -> None:
-        self.value = value
-        self._made: dict[Hashable, _Made] = {}
-        self._used: set[Hashable] = set()
+    name = "cache"
+    cost = "nothing while the prompt stays"
 
-    def get(self, key: Hashable, make: Callable[[], Tensor], sources: Sequence[Tensor | None] = ()) -> Tensor:
-        """What `make` gave for this key, as long as neither it nor the weights it came from have changed."""
-        self._used.add(key)
-        made = self._made.get(key)
-        if made is None or not made.result.unchanged or not made.sources.matches(sources):
-            made = self._made[key] = _Made(TensorState.of(make()), TensorStates(sources))
-        kept = made.result
-        return kept.tensor if kept.version is not None else kept.tensor.clone()  # a caller may scale it in place
-
-    def prune(self) -> None:
-        """Drops what the last visit did not ask for: strengths that have passed."""
-        self._made = {key: made for key, made in self._made.items() if key in self._used}
-        self._used = set()
-
-
-class Contexts:
-    """Finds the context a tensor is, by value."""
-
-    def __init__(self) -> None:
-        self._known: list[Context] = []
-        self._seen: tuple[TensorState, Context] | None = None
-        self._visited: set[int] = set()
-
-    def begin(self) -> None:
-        """A UNet call begins."""
-        self._visited = set()
-        if self._seen is not None and self._seen[0].version is None:
-            self._seen = None
-
-    def find(self, x: Tensor) -> Context:
-        """x: (batch, tokens, width)."""
-        if self._seen is not None and _is_current(self._seen[0], x):
-            context = self._seen[1]
-        else:
-            context = self._equal(x) or self._remember(x)
-            self._seen = (TensorState.of(x), context)
-        if id(context) not in self._visited:
-            self._visited.add(id(context))
-            context.prune()
-        return context
-
-    def _equal(self, x: Tensor) -> Context | None:
-        alike = [context for context in self._known if _comparable(context.value, x)]
-        if not alike:
+    def project(self, chain: Chain, module: nn.Module, x: Tensor) -> Tensor | None:
+        """As `ProjectionStrategy.project`, made once for each text."""
+        weight = self._plain_weight(chain, module, x)
+        if weight is None:
             return None
-        equal = (torch.stack([context.value for context in alike]) == x).flatten(1).all(1).tolist()
-        return next((context for context, same in zip(alike, equal, strict=True) if same), None)
+        sources = (weight, bias_of(module))
 
-    def _remember(self, x: Tensor) -> Context:
-        context = Context(x.detach().clone())  # a copy of our own: the host may write into its tensor
-        self._known = [*self._known[1 - _KEPT_CONTEXTS :], context]
-        return context
+        def make() -> Tensor:
+            self._shared.watch.add(self, sources)
+            return ForwardPatch.original(module, self.change(chain, x))
 
-
-def _is_current(seen: TensorState, x: Tensor) -> bool:
-    """Whether x is what this UNet call saw last. An inference tensor can't tell whether it was written to: there the
-    same object counts, since comparing its numbers would make the device wait at every layer."""
-    return seen.tensor is x if seen.version is None else seen.matches(x)
-
-
-def _comparable(a: Tensor, b: Tensor) -> bool:
-    return a.shape == b.shape and a.dtype == b.dtype and a.device == b.device
+        return self._shared.contexts.find(x).get((self, chain), make, sources)

@@ -11,7 +11,7 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn
 
 from hypernet.cli.console import clean, err, fail, note, out, show_json, table
-from hypernet.cli.inspect import USUAL_FOLDERS, AsJson, Folders
+from hypernet.cli.options import USUAL_FOLDERS, AsJson, Folders
 from hypernet.errors import HypernetError
 from hypernet.text import size_in_words
 

@@ -1,4 +1,4 @@
-"""A net run in pieces is the net: token by token, whatever its layers and wherever a piece ends."""
+"""A net run in chunks is the net: token by token, whatever its layers and wherever a chunk ends."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from hypernet.engine.strategies import stream
+from hypernet.engine.chunked import run_chunked
 from hypernet.network import ACTIVATIONS, Activation, Layer, LayerNorm, Linear, Net, Residual
 
 WIDTH = 8
@@ -26,7 +26,7 @@ def with_activation(name: str) -> Net:
 def same(net: Net, x: Tensor, strength: float = 0.7) -> None:
     before = x.clone()
     with torch.no_grad():
-        expected, result = net(x, strength), stream.run(net, x, strength)
+        expected, result = net(x, strength), run_chunked(net, x, strength)
     torch.testing.assert_close(result, expected, rtol=1e-5, atol=1e-6)
     assert torch.equal(x, before)
 
@@ -60,11 +60,11 @@ def test_half_precision_is_no_further_from_the_truth_than_the_plain_formula(dtyp
     net, x = with_activation("relu").to("cpu", dtype), torch.randn(2, 1500, WIDTH).to(dtype)
     truth = net.to("cpu", torch.float64)(x.double(), 0.7)
     with torch.no_grad():
-        plain, result = net(x, 0.7), stream.run(net, x, 0.7)
+        plain, result = net(x, 0.7), run_chunked(net, x, 0.7)
     assert (result - truth).abs().mean() <= 1.01 * (plain - truth).abs().mean()
 
 
 def test_gradients_flow() -> None:
     x = torch.randn(1, 4, WIDTH, requires_grad=True)
-    stream.run(with_activation("relu"), x, 0.7).sum().backward()
+    run_chunked(with_activation("relu"), x, 0.7).sum().backward()
     assert x.grad is not None

@@ -1,0 +1,81 @@
+"""Notices writes into weights that torch's version counter doesn't count.
+
+Such are writes through `.data` (peft's merge) and into inference tensors (Forge). A few numbers of each weight are
+compared at each UNet call, all in one operation. A merge changes every number of a weight, so it is seen.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+SAMPLED = 64
+"""Numbers compared of each weight, spread over all of it."""
+
+_Group: TypeAlias = "tuple[torch.device, torch.dtype]"
+_BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+
+
+@dataclass(frozen=True, eq=False)
+class _Sampled:
+    view: Tensor
+    seen: Tensor
+
+
+class WeightWatch:
+    """The weights that something kept was made from."""
+
+    def __init__(self) -> None:
+        self._sampled: dict[Hashable, tuple[_Sampled, ...]] = {}
+        self._groups: dict[_Group, tuple[list[Tensor], Tensor]] | None = None
+
+    def add(self, owner: Hashable, weights: Iterable[Tensor | None]) -> None:
+        """Watches these weights as they are now, in place of what this owner had watched."""
+        views = [_spread(weight) for weight in weights if weight is not None]
+        self._sampled[owner] = tuple(_Sampled(view, view.clone()) for view in views)
+        self._groups = None
+
+    def changed(self) -> bool:
+        """Whether a watched weight holds other numbers than when it was added: one comparison per device and type."""
+        if self._groups is None:
+            self._groups = _grouped(sampled for each in self._sampled.values() for sampled in each)
+        return any(not torch.equal(_bits(torch.cat(views)), seen) for views, seen in self._groups.values())
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the numbers it compares with."""
+        kept = [sampled.seen for each in self._sampled.values() for sampled in each]
+        kept += [seen for _, seen in (self._groups or {}).values()]
+        return sum(tensor.numel() * tensor.element_size() for tensor in kept)
+
+    def clear(self) -> None:
+        """Watches nothing any more."""
+        self._sampled, self._groups = {}, None
+
+
+def _spread(weight: Tensor) -> Tensor:
+    """Some of a weight's numbers, from all over its rows and columns. Shares its memory."""
+    flat = weight.detach()
+    if not flat.is_contiguous():
+        return flat.diagonal()[:SAMPLED] if flat.ndim == 2 else flat[:SAMPLED]
+    return flat.view(-1)[:: flat.numel() // SAMPLED | 1]
+
+
+def _grouped(sampled: Iterable[_Sampled]) -> dict[_Group, tuple[list[Tensor], Tensor]]:
+    groups: dict[_Group, list[_Sampled]] = defaultdict(list)
+    for each in sampled:
+        groups[each.view.device, each.view.dtype].append(each)
+    return {
+        key: ([each.view for each in group], _bits(torch.cat([each.seen for each in group])))
+        for key, group in groups.items()
+    }
+
+
+def _bits(numbers: Tensor) -> Tensor:
+    """The numbers as integers, so that NaN equals itself."""
+    return numbers.view(_BITS[numbers.element_size()])
