@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 import hypernet
+from hypernet import Pair
 from hypernet.convert.bake import bake
 from hypernet.convert.kohya import Layers
 from hypernet.convert.lora import Form, save_lora, to_lora
@@ -16,7 +20,12 @@ from hypernet.convert.merge import merge
 from hypernet.convert.model import UNet
 from hypernet.convert.parts import read_part
 from hypernet.convert.recipe import Chain, Leaf
+from hypernet.network import Linear, Net
+from tests.hosts import nets
+from tests.hosts.test_sdnext import Real, real
 from tests.hosts.test_webui import difference
+
+__all__ = ["real"]
 
 FORMS = {
     "exact": Form(full=True, bias=True, dtype=torch.float32),
@@ -75,3 +84,46 @@ def test_a_merged_file_draws_what_its_tags_draw(host: Any) -> None:
     finally:
         file.unlink()
         host.call("/hypernet/v1/refresh", {})
+
+
+@pytest.fixture
+def without_constants(real: Real) -> Iterator[Path]:
+    """A linear network without a constant on V, which SD.Next's loader of LoRAs has no way for, in its folder."""
+    folder = Path(real.call("/hypernet/v1/networks")[0]["path"]).parent
+    made = nets.network((320, 640, 768), 1)
+    pairs = {width: Pair(pair.k, _without_bias(pair.v)) for width, pair in made.pairs.items()}
+    file = folder / "t-made.pt"
+    hypernet.save(replace(made, pairs=pairs), file, overwrite=True)
+    real.call("/hypernet/v1/refresh", {})
+    try:
+        yield file
+    finally:
+        file.unlink()
+        real.call("/hypernet/v1/refresh", {})
+
+
+def _without_bias(net: Net) -> Net:
+    layers = (Linear(layer.weight, torch.zeros(len(layer.weight))) for layer in net.layers if isinstance(layer, Linear))
+    return replace(net, layers=tuple(layers))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_sdnexts_own_lora_loader_draws_what_the_network_draws(real: Real, without_constants: Path, form: str) -> None:
+    models = without_constants.parents[1]
+    checkpoint = models / real.call("/sdapi/v1/options")["sd_model_checkpoint"].partition(" [")[0]
+    part, target = read_part(str(without_constants)), models / "Lora" / "t-made.safetensors"
+    save_lora(to_lora(checkpoint, [part], FORMS[form]), FORMS[form], [part], checkpoint, target, overwrite=True)
+    try:
+        real.call("/sdapi/v1/refresh-loras", {})
+        for strength in (0.4, -0.3):
+            plain, _ = real.draw("a cat")
+            made, _ = real.draw(f"a cat <lora:t-made:{strength}>")
+            again, _ = real.draw("a cat")
+            wanted, _ = real.draw(f"a cat <hypernet:t-made:{strength}>")
+            found, effect = abs(made - wanted), abs(wanted - plain)
+            print(f"max {found.max()}, mean {found.mean():.6f}, effect {effect.mean():.3f}: {form}, {strength}")
+            assert np.abs(again - plain).max() <= 1
+            assert effect.mean() > 1
+            assert found.mean() < 0.02 * effect.mean()
+    finally:
+        target.unlink()
