@@ -145,7 +145,7 @@ def test_reduce_tells_the_sizes_and_the_losses_and_stops_at_the_limit(run: Run) 
     hypernet.save(network(seed=1), "ink.pt")
     code, out, _ = run("reduce", "ink.pt:0.5", "--only", "16", "--half", "-o", "small.pt")
     assert code == 0
-    assert "16 → 16" in out and "MB now" in out
+    assert "16 → 16" in out and "kB now" in out
     x = torch.randn(1, 3, 16)
     wanted = hypernet.load("ink.pt").pairs[16].k(x, 0.5)
     small = hypernet.load("small.pt").pairs[16].k.to("cpu", torch.float32)
