@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,8 @@ from hypernet.cli.console import clean
 from hypernet.webui import infotext
 from tests.conftest import Run
 from tests.unets import network
+
+draws = pytest.mark.skipif(not find_spec("diffusers"), reason="drawing needs diffusers")
 
 
 def ink(widths: tuple[int, ...] = (16, 24)) -> Network:
@@ -167,6 +170,7 @@ def test_every_sampler_is_one_that_diffusers_has(name: str) -> None:
     scheduler.set_timesteps(4)
 
 
+@draws
 def test_generate_writes_a_picture_with_its_parameters(tmp_path: Path, run: Run) -> None:
     code, out, err = run("generate", "a red circle", "-o", "out.png", "--seed", "3", "--steps", "2", "-n", "blue")
     assert (code, out, err) == (0, "out.png\n", "")
@@ -175,6 +179,7 @@ def test_generate_writes_a_picture_with_its_parameters(tmp_path: Path, run: Run)
     assert "Seed: 3, Size: 96x96, Model: demo" in picture.text["parameters"]
 
 
+@draws
 def test_a_batch_has_the_seeds_that_follow(tmp_path: Path, run: Run) -> None:
     run("generate", "a red circle", "-o", "all.png", "--seed", "3", "--steps", "2", "--batch", "2")
     run("generate", "a red circle", "-o", "one.png", "--seed", "4", "--steps", "2")
@@ -182,12 +187,14 @@ def test_a_batch_has_the_seeds_that_follow(tmp_path: Path, run: Run) -> None:
     assert Image.open("all-1.png").tobytes() != Image.open("one.png").tobytes()
 
 
+@draws
 def test_without_a_file_named_pictures_are_numbered_in_outputs(tmp_path: Path, run: Run) -> None:
     for _ in range(2):
         run("generate", "a red circle", "--seed", "3", "--steps", "1")
     assert sorted(path.name for path in (tmp_path / "outputs").iterdir()) == ["00000-3.png", "00001-3.png"]
 
 
+@draws
 def test_a_tag_changes_the_picture_and_its_file_is_named_by_hash(tmp_path: Path, run: Run) -> None:
     folder = tmp_path / "networks"
     folder.mkdir()
@@ -202,24 +209,28 @@ def test_a_tag_changes_the_picture_and_its_file_is_named_by_hash(tmp_path: Path,
     assert f'Hypernet hashes: "ink: {digest[:10]}"' in Image.open("with.png").text["parameters"]
 
 
+@draws
 def test_a_network_that_is_missing_is_told_on_stderr_and_the_picture_still_comes(run: Run) -> None:
     code, out, err = run("generate", "a red circle <hypernet:unheard-of>", "-o", "out.png", "--steps", "1")
     assert (code, out) == (0, "out.png\n")
     assert "unheard-of" in err
 
 
+@draws
 def test_a_size_that_can_not_be_is_told(run: Run) -> None:
     code, _, err = run("generate", "a red circle", "--size", "100x100", "--steps", "1")
     assert code == 1
     assert "multiple of 8" in err
 
 
+@draws
 def test_bench_explains_what_each_projection_costs_and_why(run: Run) -> None:
     code, out, _ = run("bench", "--explain")
     assert code == 0
     assert "fold" in out and "stream" in out and "the text is the same in every step" in out
 
 
+@draws
 def test_bench_gives_each_case_as_a_ratio(tmp_path: Path, run: Run) -> None:
     code, out, _ = run("bench", "--rounds", "1", "--json")
     assert code == 0
@@ -228,6 +239,7 @@ def test_bench_gives_each_case_as_a_ratio(tmp_path: Path, run: Run) -> None:
     assert set(told) == {"none", "linear", "relu"}
 
 
+@draws
 def test_the_demo_shows_five_strengths_side_by_side(tmp_path: Path, run: Run) -> None:
     code, out, _ = run("demo", "--network", "ink")
     assert code == 0

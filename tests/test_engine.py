@@ -19,7 +19,7 @@ from hypernet.plan import Plan, make_plan, open_tags
 from hypernet.schedule import Moment
 from hypernet.sites import Site, find_sites
 from hypernet.tags import parse
-from tests.unets import TEXT, Attention, TinyUNet, nets_at, network, plain_formula
+from tests.unets import TEXT, Attention, TinyUNet, needs_arithmetic, nets_at, network, plain_formula
 
 KINDS = ("linear", "relu", "relu+ln")
 NETWORKS: Mapping[str, Network] = {
@@ -394,6 +394,7 @@ def test_a_wrapper_put_around_a_replaced_call_still_works_after_detach() -> None
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("name", ["linear", "relu", "ln"])
 def test_half_types_are_no_worse_than_the_plain_formula_in_that_type(name: str, dtype: torch.dtype) -> None:
+    needs_arithmetic(dtype)
     unet, (x, context) = TinyUNet(), picture()
     exact = expected(unet.double(), [(name, 1.0)], x.double(), context.double())
     unet, x, context = unet.to(dtype), x.to(dtype), context.to(dtype)

@@ -73,7 +73,8 @@ def _assert_plain(unet: nn.Module, name: str, x: Tensor, context: Tensor, got: T
 
 def test_folded_weights_take_no_more_memory_than_the_projections_they_replace() -> None:
     unet, (x, context) = TinyUNet(), picture()
-    projections = sum(site.module.weight.nbytes for site in find_sites(unet) if not site.cross)
+    weights = [site.module.weight for site in find_sites(unet) if not site.cross]
+    projections = sum(map(_size, weights))
     engine = Engine()
     with torch.no_grad():
         for prompt in ("<hypernet:linear:0.6>", "<hypernet:linear:0.6> <hypernet:linear2:0.1>"):
@@ -93,13 +94,18 @@ def _matrices() -> int:
     return sum({t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in alive}.values())
 
 
+def _size(tensor: Tensor) -> int:
+    """Bytes; `Tensor.nbytes` came with PyTorch 2.1."""
+    return tensor.numel() * tensor.element_size()
+
+
 def _cached(engine: Engine) -> int:
     """What else is kept: nets in place, K and V of the text, and the few numbers that tell of changed weights."""
     assert engine._attached is not None
     shared = engine._attached._shared
     contexts = shared.contexts._known
-    kept = sum(made.result.tensor.nbytes for context in contexts for made in context._made.values())
-    return engine._weights.nbytes + shared.watch.nbytes + kept + sum(context.value.nbytes for context in contexts)
+    kept = sum(_size(made.result.tensor) for context in contexts for made in context._made.values())
+    return engine._weights.nbytes + shared.watch.nbytes + kept + sum(_size(context.value) for context in contexts)
 
 
 @pytest.mark.parametrize("error", [MemoryError(), torch.cuda.OutOfMemoryError("CUDA out of memory")], ids=repr)

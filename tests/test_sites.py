@@ -21,16 +21,13 @@ def blocks(sites: tuple[Site, ...]) -> list[str]:
 
 
 def diffusers_unet(**kwargs: object) -> nn.Module:
-    from diffusers import UNet2DConditionModel
-
-    return UNet2DConditionModel(norm_num_groups=4, attention_head_dim=4, sample_size=8, **kwargs)
+    diffusers = pytest.importorskip("diffusers")
+    return diffusers.UNet2DConditionModel(norm_num_groups=4, attention_head_dim=4, sample_size=8, **kwargs)
 
 
 @pytest.fixture(scope="module")
 def ldm_unet() -> nn.Module:
-    from ldm.modules.diffusionmodules.openaimodel import UNetModel
-
-    return UNetModel(
+    return pytest.importorskip("ldm.modules.diffusionmodules.openaimodel").UNetModel(
         image_size=8, in_channels=4, out_channels=4, model_channels=32, attention_resolutions=[4, 2, 1],
         num_res_blocks=2, channel_mult=[1, 2, 4, 4], num_heads=4, use_spatial_transformer=True, transformer_depth=1,
         context_dim=24, legacy=False, use_checkpoint=False,
@@ -120,8 +117,7 @@ VIDEO_UNETS = {
 
 @pytest.mark.parametrize("name", VIDEO_UNETS)
 def test_attention_over_time_is_no_site_in_a_video_unet(name: str) -> None:
-    import diffusers
-
+    diffusers = pytest.importorskip("diffusers")
     kind, options = VIDEO_UNETS[name]
     unet = getattr(diffusers, name)(
         down_block_types=[each.format(kind) for each in DOWN],

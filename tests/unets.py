@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -128,3 +129,11 @@ def plain_formula(unet: nn.Module, formula: Formula) -> Iterator[None]:
 def nets_at(network: Network, site: Site) -> Net | None:
     pair = network.pairs.get(site.width)
     return None if pair is None else (pair.k if site.kind == "k" else pair.v)
+
+
+def needs_arithmetic(dtype: torch.dtype) -> None:
+    """Skips the test if this PyTorch can't compute in that type on a CPU, as those before 2.2 in float16."""
+    try:
+        torch.relu(torch.ones(2, 2, dtype=dtype) @ torch.ones(2, 2, dtype=dtype))
+    except RuntimeError:
+        pytest.skip(f"this PyTorch does not compute in {dtype} on a CPU")

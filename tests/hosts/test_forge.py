@@ -129,9 +129,12 @@ def test_an_empty_list_of_changes_is_none(empty: Any) -> None:
     assert Forge().read_weight(projection) is not None
 
 
-def test_quantised_weights_are_not_read() -> None:
-    assert Forge().read_weight(Projection(torch.zeros(3, 4, dtype=torch.float8_e4m3fn))) is None
-    assert Forge().read_weight(Projection(torch.zeros(3, 4, dtype=torch.uint8))) is None
+@pytest.mark.parametrize("name", ["float8_e4m3fn", "uint8"])
+def test_quantised_weights_are_not_read(name: str) -> None:
+    dtype = getattr(torch, name, None)
+    if dtype is None:
+        pytest.skip(f"this PyTorch has no {name}")
+    assert Forge().read_weight(Projection(torch.zeros(3, 4, dtype=dtype))) is None
 
 
 def test_a_call_patched_by_another_extension_is_not_read() -> None:

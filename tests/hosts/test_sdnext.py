@@ -269,6 +269,8 @@ def compile_whole(fake: Fake) -> None:
 
 
 def compile_blocks(fake: Fake) -> None:
+    if not hasattr(nn.Module, "compile"):
+        pytest.skip("this PyTorch compiles no module in place")
     fake.unet.middle_block[1].compile()
 
 
