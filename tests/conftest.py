@@ -1,4 +1,4 @@
-"""For every test: one thread, as small tensors gain nothing from more; no clock that fails a test; and no network."""
+"""For every test: one thread, as small tensors gain nothing from more; no time limit; and no network."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import torch
 from hypothesis import HealthCheck, settings
 
 torch.set_num_threads(1)
-settings.register_profile("no clock", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("no clock")
+settings.register_profile("no time limit", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("no time limit")
 
 asked: list[str] = []
-"""What tried to reach beyond this machine."""
+"""Attempts to reach beyond this machine."""
 
 
 def _refuse(event: str, arguments: tuple[object, ...]) -> None:

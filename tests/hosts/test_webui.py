@@ -1,7 +1,7 @@
-"""The extension in a WebUI of A1111's dialect: what is drawn, what is said, and what is left behind.
+"""The extension in a WebUI of A1111's dialect: its pictures, its messages, and what it leaves behind.
 
-`HYPERNET_A1111`, `HYPERNET_FORGE` and so on (`conftest.REAL`) name folders with real ones. The reference is the host's
-own engine, asked for picture by picture; where it has none, its own attention carrying the plain formula.
+`HYPERNET_A1111`, `HYPERNET_FORGE` and so on (`conftest.REAL`) name the folders of real hosts. The reference is what the
+host's own engine draws. Where it has none, it is what the plain formula draws, hooked into the host's attention.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ import pytest
 
 
 def same_as_reference(host: Any, prompt: str, options: dict[str, Any] | None = None, **request: Any) -> None:
-    """At most one grey level, and hardly anywhere; and both are another picture than without the tags.
+    """At most one grey level apart, and hardly anywhere; and both differ from the picture without the tags.
 
-    A model of random weights makes much of rounding, most of all with Heun: where the mean is larger than it should be,
-    it must not be larger than between the reference and itself, each strength of 0.4 being 0.4000001.
+    A model with random weights amplifies rounding, most of all with Heun. A larger mean is allowed only up to what the
+    reference differs from itself when each strength of 0.4 becomes 0.4000001.
     """
     options = options or {}
     ours = host.draw(prompt, options=options, **request)
