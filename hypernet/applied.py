@@ -50,8 +50,7 @@ class Applied:
         """The tags whose networks could be read."""
         self.acting: tuple[Use, ...] = ()
         """The uses that act somewhere in the UNet."""
-        self.observed = Observed()
-        """What the UNet calls have shown, up to the last `detach`."""
+        self._observed = Observed()
         self._notes = dict.fromkeys(notes)
         self._engine, self._clock, self._read_weight, self._watch = engine, clock, read_weight, watch
         self._unet: ReferenceType[nn.Module] | None = None
@@ -66,6 +65,11 @@ class Applied:
             for engine in (self._engine, *self._beside):
                 self._notes.update(dict.fromkeys(engine.failures))
         return tuple(self._notes)
+
+    @property
+    def observed(self) -> Observed:
+        """What the UNet's calls have shown so far."""
+        return self._observed if self._unet is None else self._observed + self._engine.observed
 
     @property
     def afterwards(self) -> tuple[str, ...]:
@@ -98,9 +102,7 @@ class Applied:
     def detach(self) -> None:
         """Leaves the UNet as it was. What went wrong until now stays in `notes`."""
         self._notes.update(dict.fromkeys(self.notes))
-        if self._unet is not None:
-            self.observed += self._engine.observed
-            self._unet = None
+        self._observed, self._unet = self.observed, None
         self._stop_watching()
         for engine in (self._engine, *self._beside):
             engine.detach()

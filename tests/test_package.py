@@ -73,7 +73,7 @@ FLOORS = (
 
 WEBUI = (
     *("settings", "facts", "catalogue", "cards", "previews", "host", "infotext", "dialects"),
-    *("request", "session", "axes", "api", "page_routes", "civitai_routes", "wiring"),
+    *("prompts", "request", "session", "axes", "api", "page_routes", "civitai_routes", "wiring"),
 )
 """The same inside the WebUI's wing."""
 

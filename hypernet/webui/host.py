@@ -118,6 +118,10 @@ class Host(Places, Protocol):
         """The tags of a pass that has a p of its own inside another request; None where p is a request."""
         ...
 
+    def batch_prompts(self, p: Processing) -> tuple[Sequence[str], Sequence[str]]:
+        """The prompts and the negative prompts, as typed, of the pictures that are drawn together now."""
+        ...
+
     def add_to_prompts(self, p: Processing, tag: str) -> None:
         """Writes a tag that a setting adds into the prompts that the picture will carry."""
         ...

@@ -12,7 +12,9 @@ from hypernet.webui.catalogue import Catalogue
 from hypernet.webui.host import Host, Processing
 
 if TYPE_CHECKING:
+    from hypernet.applied import Applied
     from hypernet.network import Network
+    from hypernet.tags import Tag
 
 _log = logging.getLogger("hypernet")
 
@@ -26,6 +28,9 @@ class Request:
     def __init__(self, p: Processing, host: Host, catalogue: Catalogue) -> None:
         self.p = p
         self.notes: dict[str, None] = {}
+        self.clock = host.new_clock(p)
+        self.applied: dict[tuple[Tag, ...], Applied] = {}
+        """What was asked for since the last first pass began: hires, regions and all."""
         self._host, self._catalogue = host, catalogue
         self._opened: dict[str, tuple[Network, Entry | None]] = {}
         self._digests: dict[str, str | None] = {}
@@ -46,6 +51,12 @@ class Request:
     def __deepcopy__(self, memo: object) -> Request:
         return self
 
+    def begin_pictures(self) -> None:
+        """The first pass of further pictures begins. What the ones before had open stays open, and nothing else."""
+        names = {use.tag.name for applied in self.applied.values() for use in applied.uses}
+        self._opened = {name: found for name, found in self._opened.items() if name in names}
+        self.applied.clear()
+
     def open(self, name: str) -> Network:
         """The network that a tag means by `name`. Raises HypernetError."""
         if name not in self._opened:
@@ -63,6 +74,13 @@ class Request:
             _, entry = self._opened.get(name, (None, None))
             self._digests[name] = None if entry is None else self._catalogue.sha256(entry)
         return self._digests[name]
+
+    def note_what_happened(self) -> None:
+        """Says what only the finished picture shows: tags that never acted, and numbers that ran over."""
+        if self.applied:
+            first, *others = (applied.observed for applied in self.applied.values())
+            tags = dict.fromkeys(use.tag for applied in self.applied.values() for use in applied.acting)
+            self.note(sum(others, first).notes(tags))
 
     def note(self, texts: Iterable[str]) -> None:
         """Says each once: under the picture, in its parameters, and in the console."""

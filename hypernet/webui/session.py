@@ -16,7 +16,8 @@ from hypernet.errors import HypernetError
 from hypernet.tags import BadTag, Tag, parse_items
 from hypernet.webui import infotext
 from hypernet.webui.catalogue import Catalogue
-from hypernet.webui.host import Host, Processing, RunClock
+from hypernet.webui.host import Host, Processing
+from hypernet.webui.prompts import notes as prompts_notes
 from hypernet.webui.request import Request
 from hypernet.webui.settings import CONTROLS, Settings
 
@@ -101,14 +102,14 @@ class Session:
             return
         sampling.keep_last()
         self._attach(p)
-        sampling.clock.step(params)
+        sampling.request.clock.step(params)
         sampling.in_step = True
 
     def end_batch(self, p: Processing) -> None:
         """Pictures of the request are drawn; what is written below them is not, yet."""
         self._pass_over(p)
-        if self._attached is not None:
-            Request.of(p, self.host, self.catalogue).note(self._attached.notes)
+        if self._sampling is not None and self._sampling.request.p is p:
+            self._sampling.request.note_what_happened()
 
     def deactivate(self, p: Processing, *args: Any, **kwargs: Any) -> None:
         """The tags activated last count no more; within a step, those before them do again."""
@@ -143,17 +144,22 @@ class Session:
             return
         self.catalogue.publish()
         self._clear_native()
+        hires = self.host.is_hires(p)
+        adds = inner or hires or self.host.inner_pass_tags(p) is not None
         tags = self._tags(request, params_list)
-        sampling = self._sampling
-        if sampling is None:
-            sampling = self._sampling = _Sampling(request, self.host.new_clock(p), self.host.is_hires(p))
+        if not adds:
+            request.begin_pictures()
+        if not inner:
+            self._sampling = _Sampling(request, hires)
             self.host.on_close(p, lambda: self._finish(p))
+            prompts, negative_prompts = self.host.batch_prompts(p)
+            request.note(prompts_notes(prompts, negative_prompts, {_text(params) for params in params_list}))
         if tags:
             self._warn_of_others(request)
-        sampling.active.append(self._open(sampling, tags, settings))
+        assert self._sampling is not None, "an inner activation is inside of one"
+        self._sampling.active.append(self._open(request, tags, settings))
         self._attach(p)
         acting = self._attached.acting if self._attached is not None else ()
-        adds = inner or sampling.hires or self.host.inner_pass_tags(p) is not None
         digests = request.digests(use.tag.name for use in acting) if settings.hashes else {}
         infotext.remember(self.host.parameters(p), digests, keep=adds)
         if acting:
@@ -161,7 +167,7 @@ class Session:
 
     def _tags(self, request: Request, params_list: list[Any]) -> list[Tag]:
         """What the prompt asks for, and what a setting adds to every prompt."""
-        parsed = [parse_items([str(item) for item in params.items]) for params in params_list]
+        parsed = [parse_items(_items(params)) for params in params_list]
         request.note(str(tag) for tag in parsed if isinstance(tag, BadTag))
         tags = [tag for tag in parsed if not isinstance(tag, BadTag)]
         always = str(self.catalogue.option(_ALWAYS, "None") or "None")
@@ -174,18 +180,18 @@ class Session:
                     self.host.add_to_prompts(request.p, added.text)
         return tags
 
-    def _open(self, sampling: _Sampling, tags: Sequence[Tag], settings: Settings) -> Applied | None:
-        """The tags' networks; None where there are none. Those that are active already are the same object."""
+    def _open(self, request: Request, tags: Sequence[Tag], settings: Settings) -> Applied | None:
+        """The tags' networks; None where there are none. Tags that were asked for before are the same object."""
         if not tags:
             return None
         from hypernet.applied import Applied
 
-        active = sampling.active[-1] if sampling.active else None
-        if active is not None and active.tags == tuple(tags):
-            return active
-        engine = self._engine_for(settings)
-        applied = Applied(tags, sampling.request.open, engine, sampling.clock, self.host.read_weight, self.host.watch)
-        sampling.request.note(applied.notes)
+        applied = request.applied.get(tuple(tags))
+        if applied is None:
+            engine = self._engine_for(settings)
+            applied = Applied(tags, request.open, engine, request.clock, self.host.read_weight, self.host.watch)
+            request.applied[applied.tags] = applied
+            request.note(applied.notes)
         return applied if applied.uses else None
 
     def _attach(self, p: Processing) -> bool:
@@ -224,7 +230,9 @@ class Session:
     def _drop(self) -> None:
         """Ends the sampling run, whosever it is."""
         self._detach()
-        self._sampling = None
+        if self._sampling is not None:
+            self._sampling.request.note_what_happened()
+            self._sampling = None
 
     def _finish(self, p: Processing) -> None:
         """Ends the sampling run, if it is p's."""
@@ -266,8 +274,8 @@ class Session:
 class _Sampling:
     """One sampling run of a request, its first pass or its hires pass."""
 
-    def __init__(self, request: Request, clock: RunClock, hires: bool) -> None:
-        self.request, self.clock, self.hires = request, clock, hires
+    def __init__(self, request: Request, hires: bool) -> None:
+        self.request, self.hires = request, hires
         self.active: list[Applied | None] = []
         """What was activated and not deactivated since; the last one counts. None for no networks."""
         self.in_step = False
@@ -280,3 +288,13 @@ class _Sampling:
     def keep_last(self) -> None:
         """What was activated within a step and never deactivated counts from now on."""
         self.active = self.active[-1:]
+
+
+def _items(params: Any) -> list[str]:
+    """The parts of a tag, from what hosts hand over: `["ink", "0.7", "k=0"]`."""
+    return [str(item) for item in params.items]
+
+
+def _text(params: Any) -> str:
+    """A tag as it was typed."""
+    return f"<hypernet:{':'.join(_items(params))}>"

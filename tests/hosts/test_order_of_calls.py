@@ -6,6 +6,7 @@ In the fake host, whose steps can be replaced; the extensions themselves: docs/h
 from __future__ import annotations
 
 import contextlib
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -131,6 +132,38 @@ def test_the_steps_of_a_run_count_for_a_region_s_networks(fake: FakeHost) -> Non
     with steps_like(with_regions(["sofa", "dog"])):
         never = fake.draw("a cat", steps=4)
     assert not same(late, never) and not same(late, always)
+    assert late.comments == ""
+
+
+def test_halves_that_tiles_hide_are_said_to_be_unknown(fake: FakeHost) -> None:
+    with steps_like(with_regions(["sofa", "dog"])):
+        tiled = fake.draw("a cat <hypernet:t-linear:0.7:on=cond>", steps=2)
+    assert "which half of a batch" in tiled.comments
+
+
+def test_a_tag_in_another_picture_s_prompt_is_said_to_do_nothing(fake: FakeHost) -> None:
+    prompts = ["a cat <hypernet:t-linear:0.5>", "a cat <hypernet:t-swish:0.5>"]
+    batch = fake.draw(prompts, batch_size=2)  # type: ignore[arg-type]
+    assert "<hypernet:t-swish:0.5> did nothing" in batch.comments
+    apart = fake.draw(prompts, n_iter=2)  # type: ignore[arg-type]
+    assert apart.comments == ""
+
+
+def test_a_file_deleted_while_pictures_are_drawn_acts_in_the_rest_of_them(fake: FakeHost) -> None:
+    from modules import script_callbacks
+
+    prompt, file = "a cat <hypernet:t-going:0.7>", fake.folder / "t-going.pt"
+    shutil.copy(fake.folder / "t-swish.pt", file)
+    whole = fake.draw(prompt, n_iter=3)
+    script_callbacks.on_cfg_denoiser(lambda params: file.unlink(missing_ok=True))
+    try:
+        deleted = fake.draw(prompt, n_iter=3)
+    finally:
+        script_callbacks.callback_map["cfg_denoiser"].pop()
+    assert same(deleted, whole)
+    assert deleted.infotext == whole.infotext and deleted.comments == ""
+    gone = fake.draw(prompt)
+    assert "t-going" in gone.comments and "Hypernet hashes" not in gone.infotext
 
 
 def test_tags_activated_in_a_step_and_never_deactivated_count_from_then_on(fake: FakeHost) -> None:

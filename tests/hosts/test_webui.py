@@ -344,6 +344,25 @@ def test_one_tag_that_fails_is_told_once_and_the_others_work(host: Any, tag: str
     assert same(picture, host.draw("a cat <hypernet:t-swish:0.5>", n_iter=2))
 
 
+@pytest.mark.parametrize(
+    ("request_", "reason"),
+    [
+        ({"prompt": "a cat <HYPERNET:t-linear:1>"}, "<HYPERNET:t-linear:1> is not read"),
+        ({"prompt": "a cat <hypernetwork:t-linear:1>"}, "is no hypernetwork's tag"),
+        ({"prompt": "a cat <hypernet:t-linear:1"}, "has no > at its end"),
+        ({"prompt": "a cat", "negative_prompt": "dull <hypernet:t-linear:1>"}, "in the negative prompt"),
+        ({"prompt": "a cat <hypernet:t-linear:1:start=50>"}, "no effect"),
+        ({"prompt": "a cat <hypernet:t-linear:1e30>"}, "is too large"),
+    ],
+)
+def test_what_does_nothing_is_said_once_under_the_picture_and_in_its_parameters(
+    host: Any, request_: dict[str, Any], reason: str
+) -> None:
+    picture = host.draw(**request_, n_iter=2)
+    assert picture.comments.count(reason) == 1
+    assert reason in picture.infotext.partition("Hypernet notes: ")[2]
+
+
 def test_a_picture_without_trouble_has_no_comment(host: Any) -> None:
     assert host.draw(BOTH).comments == ""
 

@@ -84,6 +84,11 @@ class WebUI:
         """Most hosts activate the tags of every pass by themselves."""
         return None
 
+    def batch_prompts(self, p: Processing) -> tuple[Sequence[str], Sequence[str]]:
+        """The batch's part of all of p's prompts, and of its negative ones."""
+        hires = "hr_" if self.is_hires(p) else ""
+        return _batch(p, f"all_{hires}prompts"), _batch(p, f"all_{hires}negative_prompts")
+
     def add_to_prompts(self, p: Processing, tag: str) -> None:
         """Writes a tag that a setting adds into all of p's prompts."""
         p.all_prompts = [prompt if tag in prompt else prompt + tag for prompt in p.all_prompts]
@@ -138,3 +143,10 @@ class WebUI:
 
         modules = (getattr(data, "module", None) for data in scripts.scripts_data)
         return [module for module in modules if hasattr(module, "axis_options") and hasattr(module, "AxisOption")]
+
+
+def _batch(p: Processing, name: str) -> Sequence[str]:
+    """The texts of the batch that is drawn now; name: of a list with the texts of all batches."""
+    size, begin = int(getattr(p, "batch_size", 1)), int(getattr(p, "iteration", 0))
+    texts = list(getattr(p, name, None) or ())[begin * size : (begin + 1) * size]
+    return [str(text) for text in texts]

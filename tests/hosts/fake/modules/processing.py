@@ -12,6 +12,7 @@ class Processing:
     def __init__(self, **request):
         self.batch_size = self.n_iter = 1
         self.enable_hr = self.is_hr_pass = self.disable_extra_networks = False
+        self.negative_prompt = ""
         self.hr_prompt, self.cfg_scale, self.seed, self.steps = "", 5.0, 1, 2
         self.override_settings = {}
         self.refiner_checkpoint, self.refiner_switch_at = None, 1.0
@@ -45,10 +46,14 @@ def process_images(p):
 
 
 def _process(p):
-    p.all_prompts = [p.prompt] * p.batch_size * p.n_iter
+    count = p.batch_size * p.n_iter
+    p.all_prompts = p.prompt if isinstance(p.prompt, list) else [p.prompt] * count
+    p.all_negative_prompts = [p.negative_prompt] * count
+    p.all_hr_prompts = [p.hr_prompt or p.all_prompts[0]] * count
     scripts.call("process", p)
     pictures, infotexts = [], []
     for n in range(p.n_iter):
+        p.iteration = n
         p.prompts = p.all_prompts[n * p.batch_size : (n + 1) * p.batch_size]
         scripts.call("before_process_batch", p, batch_number=n)
         p.prompts, p.extra_network_data = extra_networks.parse_prompts(p.prompts)
@@ -61,7 +66,7 @@ def _process(p):
         x = _pass(p, x, p.prompts[0])
         if p.enable_hr:
             p.is_hr_pass = True
-            hr_prompts, data = extra_networks.parse_prompts([p.hr_prompt or p.prompt])
+            hr_prompts, data = extra_networks.parse_prompts(p.all_hr_prompts[:1])
             extra_networks.activate(p, data)
             x = _pass(p, x.repeat_interleave(2, 1), hr_prompts[0])
             p.is_hr_pass = False
@@ -69,7 +74,7 @@ def _process(p):
         for each in x:
             pictures.append(((each.tanh() + 1) * 127.5).numpy().astype(np.uint8)[..., :3].reshape(1, -1, 3))
             params = "".join(f', {key}: "{value}"' for key, value in p.extra_generation_params.items())
-            infotexts.append(f"{p.all_prompts[n]}\nSteps: {p.steps}, Seed: {p.seed}{params}")
+            infotexts.append(f"{p.all_prompts[n * p.batch_size]}\nSteps: {p.steps}, Seed: {p.seed}{params}")
     if p.extra_network_data:
         extra_networks.deactivate(p, p.extra_network_data)
     processed = SimpleNamespace(images=pictures, infotexts=infotexts, comments="".join(f"{c}\n" for c in p.comments))
