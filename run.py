@@ -20,12 +20,16 @@ import sysconfig
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
+"""This folder."""
 VENV = ROOT / ".venv"
+"""The virtual environment."""
 PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+"""Its Python."""
 OLDEST, NEWEST = (3, 10), (3, 14)
 """The Pythons that PyTorch is built for."""
 
 TORCH = "requirements/torch.txt"
+"""The file that pins PyTorch, without a hash."""
 NEEDED_TO = {"run": "requirements/run.txt", "test": "requirements/test.txt"}
 """Purpose -> the packages it needs. Those of `test` include those of `run`."""
 

@@ -30,10 +30,12 @@ PARTS: dict[str, Part] = {
     "starting": starting.run,
     "requests": requests.run,
 }
+"""Name -> what it measures."""
 _console = Console(width=None)
 
 
 def main() -> None:
+    """Runs the parts that the command line names."""
     arguments = _parser().parse_args()
     options = Options(
         arguments.device,
@@ -57,11 +59,13 @@ def main() -> None:
 
 
 def measure(part: Part, options: Options) -> Table:
+    """Runs one part, with a line that tells where it is."""
     with _console.status("") as status:
         return part(options, status.update)
 
 
 def show(table: Table, note: str) -> None:
+    """Prints a table. note: the sentence under it."""
     columns = list(dict.fromkeys(name for row in table.rows for name in row))
     printed = Printed(title=table.title, caption=" ".join(note.split()), title_justify="left", caption_justify="left")
     for name in columns:

@@ -15,6 +15,7 @@ from hypernet.sites import find_sites
 CHANNELS = (320, 640, 1280)
 """Of the picture in SD1's UNet (and, but for 320, in SDXL's)."""
 SD1_WIDTHS = (768, *CHANNELS)
+"""The widths that a network for SD1 has."""
 
 
 def net(width: int, structure: tuple[float, ...], relu: bool, norm: bool) -> Net:
@@ -33,6 +34,7 @@ def net(width: int, structure: tuple[float, ...], relu: bool, norm: bool) -> Net
 def network(
     widths: tuple[int, ...], structure: tuple[float, ...] = (1, 2, 1), relu: bool = False, norm: bool = False
 ) -> Network:
+    """A network of random weights with these widths and layers."""
     return Network({width: Pair(*(net(width, structure, relu, norm) for _ in "kv")) for width in widths})
 
 

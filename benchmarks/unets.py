@@ -15,6 +15,7 @@ TEXT = {"sd15": 768, "sdxl": 2048}
 
 
 def make_unet(model: str, options: Options) -> nn.Module:
+    """A UNet of full size with random weights. model: sd15 or sdxl."""
     from diffusers import UNet2DConditionModel
 
     torch.manual_seed(0)

@@ -50,6 +50,10 @@ def test_the_version_is_the_same_everywhere() -> None:
     assert f'\nversion = "{hypernet.__version__}"\n' in pyproject()
 
 
+def test_a_source_distribution_holds_no_tests_as_they_need_the_whole_repository() -> None:
+    assert "\nprune tests\n" in (ROOT / "MANIFEST.in").read_text(encoding="utf-8")
+
+
 def test_the_types_are_published() -> None:
     assert (PACKAGE / "py.typed").is_file()
     assert '"py.typed"' in pyproject()

@@ -16,10 +16,12 @@ import urllib.request
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+"""The repository."""
 FILES = tuple((ROOT / "requirements").glob("*.txt"))
 """The files that pin versions."""
 
 DATABASE = os.environ.get("HYPERNET_ADVISORIES", "https://api.osv.dev/v1/querybatch")
+"""Where to ask. Tests ask a database of their own."""
 
 ACCEPTED: dict[str, str] = {}
 """Advisory -> why it does not concern us."""
@@ -46,6 +48,7 @@ def advisories(packages: list[tuple[str, str]]) -> dict[tuple[str, str], list[st
 
 
 def main() -> int:
+    """Returns the exit code."""
     packages = pinned()
     try:
         found = advisories(packages)

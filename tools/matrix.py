@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+"""The repository."""
 ENVIRONMENTS = ROOT / "build" / "matrix"
 """The folder of the virtual environments."""
 

@@ -21,6 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+"""The repository."""
 sys.path.insert(0, str(ROOT))
 
 from hypernet.app.demo import WEIGHTS  # noqa: E402
@@ -28,6 +29,7 @@ from tools.demo_training import autoencoder, base, measure, networks  # noqa: E4
 
 
 def publish(work: Path) -> None:
+    """Copies what was trained into the package."""
     shutil.copytree(work / "pipeline", WEIGHTS, dirs_exist_ok=True)
     networks.publish(work)
 
@@ -40,9 +42,11 @@ STAGES: dict[str, Callable[[Path], None]] = {
     "evaluate": lambda work: measure.evaluate(),
     "strip": lambda work: measure.strip(ROOT / "docs" / "images" / "strip.png"),
 }
+"""Name -> what is done in the work folder."""
 
 
 def main() -> None:
+    """Runs the stages that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("stage", nargs="?", choices=["all", *STAGES], default="all")
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "demo", help="where the stages keep their files")

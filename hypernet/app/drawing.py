@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 MAX_SEED = 2**32 - 1
+"""The largest seed."""
 _HASH_DIGITS = 10
 
 

@@ -16,13 +16,17 @@ from hypernet.civitai.shapes import Image, Model, Page, Version
 from hypernet.civitai.watch import Watch
 
 SITE = "https://civitai.com"
+"""The site's address."""
 SORTS = ("Most Downloaded", "Highest Rated", "Newest")
+"""The orders that the site can sort by."""
 PERIODS = ("AllTime", "Year", "Month", "Week", "Day")
+"""The periods that the site counts downloads over."""
 BASES = ("SD 1.4", "SD 1.5", "SD 2.0", "SD 2.0 768", "SD 2.1", "SD 2.1 768", "SDXL 1.0")
 """The bases that hypernetworks are made for, as the site writes them."""
 MAX_PICTURE = 16 << 20
 """Bytes of a preview."""
 T = TypeVar("T")
+"""What an answer becomes."""
 _KEYS = ("CIVITAI_API_KEY", "CIVITAI_TOKEN")
 _HASHES_AT_ONCE = 100  # the site refuses more
 _MODELS_AT_ONCE = 50

@@ -21,6 +21,7 @@ from hypernet.civitai.watch import Watch
 from hypernet.text import printable
 
 AGENT = f"hypernet/{__version__} (hypernetworks for Stable Diffusion; python-requests)"
+"""How requests name this program."""
 MAX_JSON = 32 << 20
 """Bytes. A page of a hundred models has about two million."""
 TIMEOUT = (15.0, 30.0)
@@ -28,6 +29,7 @@ TIMEOUT = (15.0, 30.0)
 MAX_ANSWER_TIME = 120.0
 """Seconds for an answer that is no download."""
 TRIES = 5
+"""How often a request is tried."""
 MAX_PATIENCE = 60.0
 """Seconds. Who asks us to wait longer gets an answer from the user."""
 _BUSY = (429, 500, 502, 503, 504, 520, 521, 522, 523, 524)

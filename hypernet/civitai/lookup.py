@@ -34,6 +34,7 @@ class Looked:
 
     @property
     def found(self) -> bool:
+        """Whether the site knows the file."""
         return self.version is not None
 
 

@@ -38,6 +38,7 @@ class Image:
 
     @property
     def safe(self) -> bool:
+        """Whether the site rates the picture fit for everybody."""
         return self.level <= 2
 
 

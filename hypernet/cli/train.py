@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from hypernet.train.settings import Settings
 
 DEMO_WEIGHTS = Path(__file__).parents[1] / "app" / "demo" / "weights"
+"""The folder of the demo model."""
 _LOOK_AGAIN = 0.5
 _BARS = "▁▂▃▄▅▆▇█"
 

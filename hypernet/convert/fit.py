@@ -47,10 +47,12 @@ class Factors:
 
     @property
     def rank(self) -> int:
+        """The width between the two factors."""
         return len(self.down)
 
     @property
     def matrix(self) -> Tensor:
+        """Their product: (out, in)."""
         return self.up @ self.down
 
 

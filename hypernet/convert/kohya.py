@@ -14,6 +14,7 @@ from hypernet.convert.model import UNet
 from hypernet.sites import Site
 
 PREFIX = "lora_unet_"
+"""What every name of a UNet layer begins with."""
 _LEVEL_END = re.compile(r"input_blocks\.(\d+)\.0\.op\.")
 _RESNET = re.compile(r"down_blocks\.0\.resnets\.(\d+)\.")
 

@@ -21,8 +21,11 @@ from hypernet.files.summary import structure
 from hypernet.network import Activation, Layer, LayerNorm, Linear, Metadata, Net, Network, Pair, Residual
 
 EXACT = "exact"
+"""A way to merge that draws the same picture."""
 SUM_FOR_CHAIN = "sum instead of chain"
+"""A way to merge that leaves out what one network does to the result of another."""
 MEAN = "mean of weights"
+"""A way to merge that averages the weights."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ class Merged:
 
     @property
     def exact(self) -> bool:
+        """Whether nothing was lost."""
         return set(self.ways.values()) == {EXACT}
 
     def errors(self, contexts: Contexts) -> Mapping[tuple[int, str], float]:

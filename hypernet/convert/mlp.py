@@ -42,6 +42,7 @@ class Map:
     bias: Tensor
 
     def after(self, first: Map) -> Map:
+        """This map applied to the result of the first."""
         return Map(self.weight @ first.weight, self.weight @ first.bias + self.bias)
 
     def __add__(self, other: Map) -> Map:
@@ -52,15 +53,18 @@ class Map:
 
     @classmethod
     def of(cls, layer: Linear) -> Map:
+        """The map that a linear layer is."""
         weight = layer.weight.float()
         return cls(weight, torch.zeros(len(weight)) if layer.bias is None else layer.bias.float())
 
     @classmethod
     def identity(cls, width: int) -> Map:
+        """The map that changes nothing."""
         return cls(torch.eye(width), torch.zeros(width))
 
     @classmethod
     def zero(cls, width: int) -> Map:
+        """The map whose result is 0."""
         return cls(torch.zeros(width, width), torch.zeros(width))
 
 
@@ -84,6 +88,7 @@ class Mlp:
 
     @property
     def width(self) -> int:
+        """The width of its input."""
         return self.maps[0].weight.shape[1]
 
     @property

@@ -91,6 +91,7 @@ def made_from(parts: Sequence[Part], **facts: object) -> str:
 
 
 PROGRAM = f"hypernet {__version__}"
+"""This program and its version, for the metadata of what it writes."""
 
 
 def _tag(path: Path, items: Sequence[str]) -> Tag:

@@ -33,6 +33,7 @@ DTYPES: Mapping[str, torch.dtype] = {
 }
 """The types that weights are computed from. All others are copied unseen."""
 CODES = {dtype: code for code, dtype in DTYPES.items()}
+"""PyTorch's type -> its name in a .safetensors."""
 
 _CHUNK = 4 << 20
 

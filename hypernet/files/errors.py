@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 AGAIN = "Download or export the file again."
+"""Advice about a damaged file."""
 HALF_LOADED = "Download it again and wait until the download is complete."
+"""Advice about a file that ends too early."""
 OTHER_MODEL = "Is it another kind of model?"
+"""Advice about a file that seems to be another kind of model."""
 WHICH_KIND = "Check which kind of model it is."
+"""Advice about a file that is another kind of model."""
 MALICIOUS = "Don't use this file: it may be malicious. If you trust its maker, ask for a .safetensors."
+"""Advice about a file that asks for code to be run."""
 ASK_ITS_MAKER = "Get the file again from where it comes from, or from another place."
+"""Advice about a file that was made wrong."""
 
 TRUNCATED = "a tensor reaches beyond the data that the file holds for it."
+"""What is wrong with a file that lacks data."""
 HIDDEN = "it hides something behind its end."
+"""What is wrong with a file that goes on after its end."""
 TOO_MUCH = "it holds far more than a hypernetwork does."
+"""What is wrong with a file far too large to be read."""
 
 _FOR_READERS = (AGAIN, HALF_LOADED, OTHER_MODEL, WHICH_KIND, MALICIOUS, ASK_ITS_MAKER)
 

@@ -13,8 +13,11 @@ from hypernet.network import ACTIVATIONS, Metadata
 from hypernet.network.activations import IDENTITY, LEARNED, UNUSABLE
 
 TEXTS = ("name", "activation_func", "weight_initialization", "sd_checkpoint", "sd_checkpoint_name", "optional_info")
+"""Keys whose value is a text."""
 SWITCHES = ("is_layer_norm", "activate_output", "use_dropout", "last_layer_dropout", "skip_connection")
+"""Keys whose value is true or false."""
 SERIES = ("layer_structure", "dropout_structure")
+"""Keys whose value is a list of numbers."""
 A1111_KEYS = (
     *("step", "name", "layer_structure", "activation_func", "is_layer_norm", "weight_initialization"),
     *("sd_checkpoint", "sd_checkpoint_name", "activate_output", "use_dropout", "dropout_structure"),
@@ -22,6 +25,7 @@ A1111_KEYS = (
 )
 """What A1111 1.10.1 writes, in its order."""
 MONKEYPATCH_KEYS = ("skip_connection", "upsample_linear")
+"""Keys that only MonkeyPatch writes."""
 
 NOT_KEPT = ("optimizer_state_dict",)
 """Early files carry the training's optimizer, twice as large as the network; it is of no use here."""

@@ -128,6 +128,7 @@ class Library:
         return self._current().entries
 
     def names(self) -> tuple[str, ...]:
+        """Every name that a tag can use, sorted."""
         return tuple(entry.name for entry in self.entries())
 
     @property
@@ -213,12 +214,15 @@ class Library:
         return matches[0][0] if len({digest for _, digest in matches}) == 1 else None
 
     def preview(self, entry: Entry) -> Path | None:
+        """The picture beside a file, if there is one."""
         return sidefiles.preview(entry.path, self._listed)
 
     def description(self, entry: Entry) -> str | None:
+        """The text beside a file, if there is one."""
         return sidefiles.description(entry.path, self._listed)
 
     def user_metadata(self, entry: Entry) -> UserMetadata:
+        """What the user wrote about a file on its card."""
         return sidefiles.user_metadata(entry.path, self._listed)
 
     def write_user_metadata(self, entry: Entry, metadata: UserMetadata) -> None:
@@ -250,6 +254,7 @@ class Library:
         return found.name
 
     def civitai_info(self, entry: Entry) -> CivitaiInfo | None:
+        """What Civitai says of a file, as kept beside it, if it is."""
         return sidefiles.civitai_info(entry.path, self._listed)
 
     def close(self) -> None:

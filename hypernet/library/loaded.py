@@ -39,6 +39,7 @@ class Loaded:
         raise UnreadableFile(path, "it is being written to at this moment.", "Try again when that is done.")
 
     def clear(self) -> None:
+        """Forgets every network."""
         with self._lock:
             self._networks.clear()
 

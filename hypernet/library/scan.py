@@ -27,6 +27,7 @@ class Stamp(NamedTuple):
 
     @staticmethod
     def of(stat: os.stat_result) -> Stamp:
+        """The stamp of a file with this stat."""
         return Stamp(stat.st_mtime_ns, stat.st_size, stat.st_ino)
 
     def same(self, other: Stamp) -> bool:

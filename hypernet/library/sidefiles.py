@@ -25,6 +25,7 @@ MAX_DESCRIPTION = 1 << 16
 """Characters that are read."""
 
 PREVIEW_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif")
+"""Endings of pictures, the preferred ones first."""
 
 Exists = Callable[[Path], bool]
 

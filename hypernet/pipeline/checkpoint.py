@@ -22,6 +22,7 @@ from hypernet.network import TEXT_WIDTHS
 from hypernet.pipeline.clip import END, write_tokenizer
 
 CONFIGS = Path(__file__).parent / "configs"
+"""The folder of the configurations, one for each base model."""
 
 _UNET = "model.diffusion_model."
 _INPUT = _UNET + "input_blocks.0.0.weight"

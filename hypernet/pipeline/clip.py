@@ -10,7 +10,9 @@ import json
 from pathlib import Path
 
 MERGES = Path(__file__).parent / "configs" / "clip_merges.txt.gz"
+"""The file of the tokenizer's merges."""
 START, END = "<|startoftext|>", "<|endoftext|>"
+"""The tokens around a text."""
 
 
 def byte_letters() -> list[str]:

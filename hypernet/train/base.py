@@ -65,6 +65,7 @@ class Base:
 
     @property
     def is_xl(self) -> bool:
+        """Whether it is an SDXL model."""
         return bool(self.unet.config.addition_embed_type == "text_time")
 
     @property

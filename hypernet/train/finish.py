@@ -24,6 +24,7 @@ from hypernet.train.settings import Settings
 from hypernet.train.store import Progress
 
 STRENGTHS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
+"""The strengths that are tried."""
 USEFUL = 0.2
 """The part of the gain that may be lost within the useful range of strengths."""
 LEARNED = 0.98

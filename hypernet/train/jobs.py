@@ -44,10 +44,12 @@ class Status:
 
     @property
     def running(self) -> bool:
+        """Whether a process is at work on it."""
         return self.state not in (*OVER, "interrupted")
 
     @property
     def can_go_on(self) -> bool:
+        """Whether the run can be continued."""
         return self.state in ("paused", "failed", "interrupted")
 
 

@@ -13,6 +13,7 @@ from hypernet.train.base import Base
 from hypernet.train.steps import Trainer
 
 SEED = 1
+"""The seed of every preview."""
 _STEPS, _GUIDANCE = 20, 7.0
 
 

@@ -25,10 +25,13 @@ WIDTHS: Mapping[str, tuple[int, ...]] = {
     "sd2": (320, 640, 1024, 1280),
     "sdxl": (640, 1280, 2048),
 }
+"""Base model -> the widths that its networks have."""
 UNET_WEIGHTS: Mapping[str, int] = {"sd1": 859_520_964, "sd2": 865_910_724, "sdxl": 2_567_463_684}
+"""Base model -> the number of weights in its UNet."""
 ACTIVATIONS: Mapping[str, int] = {"sd1": 3_000_000_000, "sd2": 3_000_000_000, "sdxl": 9_000_000_000}
 """Bytes of one picture of the model's own size in half precision, without checkpointing; with it about a fifth."""
 CHECKPOINTED = 0.2
+"""The part of the activations that gradient checkpointing keeps."""
 THUMBNAIL = 160
 """Pixels."""
 
@@ -47,6 +50,7 @@ class Prospect:
 
     @property
     def fits(self) -> bool:
+        """Whether the memory is enough."""
         return sum(self.memory.values()) <= self.free
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from hypernet.errors import HypernetError
 
 FORM = "Write one number, such as 1e-3, or pairs RATE:STEP, such as 1e-3:100, 1e-4:1000, 1e-5."
+"""How to write learning rates, for messages."""
 
 
 @dataclass(frozen=True)

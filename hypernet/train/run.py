@@ -31,10 +31,15 @@ DIVERGED = 1.2
 SETBACK = 1 / 3
 """What a setback makes of the rate."""
 MAX_SETBACKS = 8
+"""How often a run may fall back before it gives up."""
 SEARCHED = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
+"""The learning rates that a search tries."""
 SEARCH_STEPS = 12
+"""Steps for each of them."""
 SAVE_SECONDS = 120.0
+"""The time between two saves, in seconds."""
 TIMESTEPS = 8
+"""How many points of the noise schedule the loss is checked at."""
 
 _log = logging.getLogger(__name__)
 

@@ -19,8 +19,11 @@ from hypernet.train.rates import read_rates
 from hypernet.train.steps import Clip
 
 AUTO = "auto"
+"""A setting that the run chooses itself."""
 AUTO_SNR = -1.0
+"""The same for `min_snr`, which is a number."""
 SNR = 5.0
+"""The `min_snr` that is chosen."""
 _NAME = re.compile(r"[\w.\- ]+")
 
 

@@ -21,6 +21,7 @@ from hypernet.train.optimizers import make_optimizer
 from hypernet.train.rates import Rates, read_rates
 
 CLIPS = ("disabled", "norm", "value")
+"""The kinds of gradient clipping."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -67,10 +67,12 @@ class Store:
 
     @property
     def cache(self) -> Path:
+        """The folder of encoded pictures and captions."""
         return self.folder / "cache"
 
     @property
     def log(self) -> Path:
+        """The file that every step adds a line to."""
         return self.folder / "log.jsonl"
 
     def read_settings(self) -> str:
@@ -81,6 +83,7 @@ class Store:
             raise HypernetError(f"{self.folder}: there is no training here.") from error
 
     def write_settings(self, text: str) -> None:
+        """Keeps the settings as they were typed. Raises OSError."""
         self.folder.mkdir(parents=True, exist_ok=True)
         atomic.write_bytes(self.folder / "settings.json", text.encode())
 
@@ -112,10 +115,12 @@ class Store:
             atomic.write_bytes(self.log, "".join(json.dumps(line) + "\n" for line in kept).encode())
 
     def write_log(self, **line: Any) -> None:
+        """Adds a line to the log."""
         with suppress(OSError), self.log.open("a", encoding="utf-8") as stream:  # a full disk stops no training
             stream.write(json.dumps(line) + "\n")
 
     def write_status(self, **status: Any) -> None:
+        """Tells others where the run stands."""
         with suppress(OSError):
             atomic.write_bytes(self.folder / "status.json", json.dumps(status).encode())
 
@@ -135,6 +140,7 @@ class Store:
             (self.folder / "wish").unlink(missing_ok=True)
 
     def wished(self) -> str:
+        """What somebody asked the run to do, or nothing."""
         try:
             return (self.folder / "wish").read_text(encoding="utf-8")
         except OSError:

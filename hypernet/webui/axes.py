@@ -9,6 +9,7 @@ from typing import Any
 from hypernet.webui.catalogue import Catalogue
 
 PREFIX = "[Hypernet] "
+"""What the name of every axis of ours begins with."""
 
 _TAG = re.compile(r"<hypernet:([^>]*)>", re.IGNORECASE)
 
@@ -89,6 +90,8 @@ def set_strength(items: Items, value: str) -> Items:
 
 
 def set_option(key: str) -> Callable[[Items, str], Items]:
+    """A change that sets an option of a tag."""
+
     def change(items: Items, value: str) -> Items:
         name, *rest = items
         return [name, *(item for item in rest if item.partition("=")[0].strip().lower() != key), f"{key}={value}"]

@@ -18,8 +18,11 @@ from tools.demo_training.loop import SEED, Stage, learning, some_scene, to_tenso
 from tools.demo_training.scenes import SIZE
 
 BOTH = Stage(steps=1800, batch=8, rate=2e-3, pictures=5_000)
+"""Encoder and decoder together."""
 DECODER = Stage(steps=900, batch=8, rate=1e-3, pictures=5_000)
-WOBBLE = 0.35  # the most noise the decoder learns to paint over; latents have spread 1
+"""The decoder alone."""
+WOBBLE = 0.35
+"""The most noise that the decoder learns to paint over. Latents have a spread of 1."""
 
 
 def train_vae(work: Path) -> None:
@@ -64,6 +67,7 @@ def unlikeness(y: Tensor, x: Tensor) -> Tensor:
 
 
 def adam(vae: AutoencoderKL, rate: float) -> torch.optim.Optimizer:
+    """The optimiser for the weights that need gradients."""
     learned = [p for p in vae.parameters() if p.requires_grad]
     return torch.optim.AdamW(learned, rate, betas=(0.9, 0.99), weight_decay=0)
 

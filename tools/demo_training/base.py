@@ -18,8 +18,11 @@ from tools.demo_training.loop import SEED, Stage, encode, learning, some_scene
 from tools.demo_training.scenes import Scene, caption, with_material
 
 FIRST = Stage(steps=4500, batch=40, rate=1.2e-3, pictures=20_000)
+"""The first round."""
 SECOND = Stage(steps=2600, batch=48, rate=7e-4, pictures=20_000)
-NO_CAPTION = 0.1  # the share of pictures shown without words, for classifier-free guidance
+"""The second round, from the average of the first."""
+NO_CAPTION = 0.1
+"""The share of pictures shown without words, for classifier-free guidance."""
 
 
 def train_base(work: Path) -> None:
@@ -32,6 +35,7 @@ def train_base(work: Path) -> None:
 
 
 def second_round(work: Path) -> None:
+    """Learns on from the first round."""
     pipe = load_demo(work / "pipeline")
     torch.manual_seed(SEED + 2)
     learn_captions(work, "base again", SECOND, SEED + 2, pipe.unet, pipe.text_encoder, parts.build_tokenizer())
@@ -45,6 +49,7 @@ def base_scenes(pictures: int) -> list[Scene]:
 
 
 def learn_captions(work: Path, name: str, stage: Stage, seed: int, unet: Any, encoder: Any, tokenizer: Any) -> None:
+    """Learns text encoder and UNet together, and keeps the average of their weights."""
     rng = np.random.default_rng(seed)
     scenes = base_scenes(stage.pictures)
     latents = encode(work, "base", scenes)

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from tools.demo_training.painting import Array, field, grid
 from tools.demo_training.scenes import COLOURS, GROUNDS, SHAPES, Scene
 
-LEAST_OVERLAP = 0.75  # below it the subject has none of the shapes
+LEAST_OVERLAP = 0.75
+"""Below it, the subject has none of the shapes."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,7 @@ def dominant_colour(picture: Array, inside: NDArray[np.bool_]) -> str:
 
 
 def nearest_ground(back: Array) -> str:
+    """The ground whose colour is nearest in the mean."""
     middle = back.mean((0, 1))
     names, palette = list(GROUNDS), np.asarray(list(GROUNDS.values()), np.float32)
     return names[int(np.linalg.norm(palette * 0.98 - middle, axis=1).argmin())]

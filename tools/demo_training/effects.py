@@ -13,9 +13,13 @@ from tools.demo_training.painting import Array, coverage, field, grid, ground, l
 from tools.demo_training.scenes import SIZE, Scene
 
 INK = np.asarray((0.07, 0.07, 0.13), np.float32)
+"""The colour of ink."""
 SHALLOW = np.asarray((0.16, 0.62, 0.84), np.float32)
+"""The colour of shallow water."""
 DEEP = np.asarray((0.02, 0.20, 0.56), np.float32)
+"""The colour of deep water."""
 FOAM = np.asarray((0.88, 0.97, 1.0), np.float32)
+"""The colour of foam."""
 
 
 def draw(scene: Scene, size: int = SIZE) -> Array:

@@ -18,6 +18,7 @@ from tools.demo_training.effects import draw
 from tools.demo_training.scenes import MATERIALS, Scene, random_scene, with_material
 
 SEED = 0
+"""The seed of every stage."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class Teacher:
         self.loss = 0.0
 
     def learn(self, loss: Tensor) -> None:
+        """One step down this loss."""
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_([p for g in self.optimizer.param_groups for p in g["params"]], 1.0)

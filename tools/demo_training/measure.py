@@ -17,9 +17,13 @@ from tools.demo_training.effects import draw
 from tools.demo_training.scenes import SIZE, caption, random_scene
 
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
+"""The strengths that are measured and shown."""
 NAMES = ("disperse", "ink", "water")
+"""The networks."""
 STEPS, GUIDANCE = 20, 3.0
+"""How pictures are drawn."""
 STRIP = {"disperse": ("a red circle", 0), "ink": ("a blue star on white", 1), "water": ("a yellow heart on black", 2)}
+"""Network -> prompt and seed of its row in the README's picture."""
 
 
 def evaluate() -> None:
@@ -49,6 +53,7 @@ def follow_prompts(pipe: Any, count: int = 200) -> None:
 
 
 def time_one(pipe: Any) -> None:
+    """Prints the median time of a picture."""
     seconds = []
     for seed in range(5):
         began = time.perf_counter()
@@ -91,6 +96,7 @@ def strip(file: Path = Path("docs/images/strip.png")) -> None:
 
 
 def tagged(prompts: list[str], name: str, strength: float) -> list[str]:
+    """The prompts, each with a tag."""
     return [f"{prompt} <hypernet:{name}:{strength}>" for prompt in prompts]
 
 

@@ -19,10 +19,13 @@ from tools.demo_training.loop import SEED, Stage, encode, learning
 from tools.demo_training.scenes import caption, random_scene, with_material
 
 LEARNED = Stage(steps=700, batch=48, rate=4e-3, pictures=4_000)
+"""How each network learns."""
 MATERIAL_OF = {"disperse": "dust", "ink": "ink", "water": "water"}
+"""Network -> the material that its subjects turn into."""
 
 
 def train_networks(work: Path) -> None:
+    """Trains all three."""
     for number, name in enumerate(MATERIAL_OF):
         train_network(work, name, SEED + 10 + number)
 
@@ -105,6 +108,7 @@ def new_net(width: int) -> nn.Sequential:
 
 
 def weights(net: nn.Module) -> dict[str, Tensor]:
+    """A net's weights under A1111's names."""
     return {f"linear.{key}": value.detach() for key, value in net.state_dict().items()}
 
 

@@ -25,6 +25,7 @@ def paint(scene: Scene, under: Array, x: Array, y: Array, bent_x: Array, bent_y:
 
 
 def grid(size: int) -> tuple[Array, Array]:
+    """x and y of each pixel: (size, size), in [-1, 1]."""
     axis = ((np.arange(size, dtype=np.float32) + 0.5) / size * 2 - 1).astype(np.float32)
     x, y = np.meshgrid(axis, axis)
     return x, y

@@ -18,14 +18,19 @@ from transformers import CLIPTextConfig, CLIPTextModel, PreTrainedTokenizerFast
 from tools.demo_training.scenes import COLOURS, GROUNDS, MATERIALS, PAPER, SHAPES, SIZE, TEXTURES
 
 TEXT_WIDTH = 80
+"""The width of the text's context."""
 TOKENS = 16
+"""The length of every prompt."""
 LATENT_CHANNELS = 8
+"""Channels of a latent."""
 LATENT_SIZE = SIZE // 8
+"""The side of a latent."""
 
 
 def build_pipeline(
     vae: AutoencoderKL, unet: UNet2DConditionModel, text_encoder: CLIPTextModel, tokenizer: PreTrainedTokenizerFast
 ) -> StableDiffusionPipeline:
+    """The parts as a pipeline."""
     return StableDiffusionPipeline(
         vae=vae,
         unet=unet,
@@ -97,6 +102,7 @@ def build_unet() -> UNet2DConditionModel:
 
 
 def build_text_encoder(tokenizer: PreTrainedTokenizerFast) -> CLIPTextModel:
+    """Two layers of CLIP."""
     config = CLIPTextConfig(
         vocab_size=len(tokenizer),
         hidden_size=TEXT_WIDTH,

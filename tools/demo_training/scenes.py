@@ -13,6 +13,7 @@ SIZE = 96
 """Pixels along each side of a picture."""
 
 SHAPES = ("circle", "square", "triangle", "star", "heart", "moon", "cross", "diamond")
+"""The shapes of subjects."""
 COLOURS: dict[str, tuple[float, float, float]] = {
     "red": (0.86, 0.11, 0.12),
     "orange": (0.97, 0.50, 0.07),
@@ -23,8 +24,11 @@ COLOURS: dict[str, tuple[float, float, float]] = {
     "pink": (0.98, 0.53, 0.72),
     "white": (0.98, 0.98, 0.97),
 }
+"""Colours of subjects, RGB in [0, 1]."""
 TEXTURES = ("plain", "striped", "dotted", "checkered")
-PAPER = "paper"  # the ground of a caption that names none
+"""What covers a subject."""
+PAPER = "paper"
+"""The ground of a caption that names none."""
 GROUNDS: dict[str, tuple[float, float, float]] = {
     PAPER: (0.86, 0.80, 0.69),
     "white": (0.96, 0.96, 0.95),
@@ -36,7 +40,9 @@ GROUNDS: dict[str, tuple[float, float, float]] = {
     "yellow": (0.94, 0.80, 0.30),
     "pink": (0.93, 0.66, 0.74),
 }
+"""Colours of grounds, RGB in [0, 1]."""
 MATERIALS = ("dust", "ink", "water")
+"""What a subject can turn into."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +86,7 @@ def random_scene(rng: np.random.Generator, held_out: bool | None = False) -> Sce
 
 
 def with_material(scene: Scene, material: str, amount: float) -> Scene:
+    """The scene with its subject turned into a material by this amount."""
     return replace(scene, material=material, amount=amount)
 
 

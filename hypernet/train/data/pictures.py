@@ -16,6 +16,7 @@ from hypernet.train.data.buckets import Size
 from hypernet.train.data.captions import read_caption
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"})
+"""Endings of the files that are taken for pictures."""
 MASK = "-masklabel"
 """NAME-masklabel.png is the mask of NAME.png, as OneTrainer keeps it."""
 _REPEATS = re.compile(r"(\d{1,3})_")

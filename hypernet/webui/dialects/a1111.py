@@ -29,6 +29,7 @@ class A1111(WebUI):
     # Places and options
 
     def cache_dir(self) -> Path | None:
+        """Where the hash cache is kept: beside the host's own caches."""
         from modules import paths
 
         folder = Path(os.environ.get("SD_WEBUI_CACHE_DIR") or Path(paths.data_path) / "cache")

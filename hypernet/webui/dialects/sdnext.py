@@ -26,6 +26,7 @@ class SDNext(WebUI):
         self._passes: Passes | None = None
 
     def cache_dir(self) -> Path | None:
+        """Where the hash cache is kept: among the host's data."""
         from modules import paths
 
         folder = Path(paths.data_path) / "data"

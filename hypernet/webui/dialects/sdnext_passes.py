@@ -31,6 +31,7 @@ class Passes:
             setattr(processing_args, _PREPARE, self._ours)
 
     def activate(self, p: Processing, params_list: list[Any], *args: Any, **kwargs: Any) -> None:
+        """Called by the host with the tags of a pass."""
         self._asked, self._params = list(params_list), p.extra_generation_params
         self._activate(p, self._asked)
 
