@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -29,12 +30,25 @@ def writing(path: str | Path) -> Iterator[IO[bytes]]:
             os.fsync(stream.fileno())
         if target.exists():
             temporary.chmod(target.stat().st_mode & 0o7777)
-        temporary.replace(target)
+        _replace(temporary, target)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     _sync_folder(target.parent)
     _tidy(target.parent)
+
+
+def _replace(temporary: Path, target: Path) -> None:
+    """Windows replaces no file that is write-protected, or that a program holds open, and says but “access denied”."""
+    try:
+        temporary.replace(target)
+    except PermissionError as error:
+        if not target.exists():
+            raise
+        protected = not target.stat().st_mode & stat.S_IWUSR
+        reason = "it is write-protected" if protected else "another program may have it open"
+        temporary.chmod(stat.S_IREAD | stat.S_IWRITE)  # a write-protected one can't be removed there either
+        raise PermissionError(error.errno, f"{reason}, so that it can't be replaced", str(target)) from error
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:

@@ -72,3 +72,22 @@ def test_what_a_killed_writer_left_a_day_ago_is_cleared_away_and_nothing_else(tm
         os.utime(tmp_path / name, (time.time() - 90_000,) * 2)
     write_bytes(tmp_path / "file", b"")
     assert {path.name for path in tmp_path.iterdir()} == {".hypernet-new.tmp", "other.tmp", "file"}
+
+
+@pytest.mark.parametrize(
+    ("mode", "said"), [(0o444, "it is write-protected"), (0o644, "another program may have it open")]
+)
+def test_a_file_that_windows_does_not_replace_is_told_with_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int, said: str
+) -> None:
+    def refuse(self: Path, target: Path) -> None:
+        raise PermissionError(13, "Access is denied")
+
+    path = tmp_path / "ink.json"
+    path.write_bytes(b"old")
+    path.chmod(mode)
+    monkeypatch.setattr(Path, "replace", refuse)
+    with pytest.raises(PermissionError, match=said) as caught:
+        write_bytes(path, b"new")
+    assert caught.value.filename == str(path)
+    assert [file.name for file in tmp_path.iterdir()] == ["ink.json"]

@@ -122,6 +122,25 @@ def test_a_checkpoint_in_one_file_becomes_the_pipeline_it_was_made_from(
     assert image.shape[0] == 1
 
 
+def test_an_sd2_file_without_a_text_projection_loads(tmp_path: Path, small_configs: None) -> None:
+    """diffusers 0.31 then takes the width of the text encoder from `projection_dim`."""
+    made = random_pipeline(tmp_path / "made", checkpoint.Checkpoint("sd2", 4, "epsilon"))
+    weights = {name: tensor for name, tensor in to_single_file(made).items() if "text_projection" not in name}
+    save_file(weights, str(tmp_path / "model.safetensors"))
+    pipe = checkpoint.load_pipeline(tmp_path / "model.safetensors", prediction="epsilon")
+    assert same_weights(pipe.text_encoder, made.text_encoder)
+
+
+@pytest.mark.parametrize("version", ["0.30.3", "0.9.0"])
+def test_a_diffusers_that_is_too_old_is_named_and_the_checkpoint_is_not_blamed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str
+) -> None:
+    monkeypatch.setattr(diffusers, "__version__", version)
+    save_file(headers(width=768), str(tmp_path / "model.safetensors"))
+    with pytest.raises(HypernetError, match=f"need diffusers 0.31 or newer; this is {version}"):
+        checkpoint.load_pipeline(tmp_path / "model.safetensors")
+
+
 def test_an_inpainting_checkpoint_becomes_an_inpainting_pipeline(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     save_file(headers(width=768, channels=9), str(path))

@@ -119,6 +119,14 @@ def test_side_files_are_not_read_beyond_any_use(network: Path) -> None:
     assert network.with_name("ink.v2.json").stat().st_size > 10_000_000
 
 
+def test_a_side_file_that_would_take_the_parser_long_is_not_parsed(
+    network: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network.with_name("ink.v2.json").write_text("[" + "[],[]," * 500_000 + "1]")
+    monkeypatch.setattr(json, "loads", None)
+    assert sidefiles.user_metadata(network) == UserMetadata()
+
+
 def test_what_civitai_says_is_read(network: Path) -> None:
     info = {
         "id": 5,

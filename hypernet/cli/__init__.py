@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import sys
+from io import TextIOWrapper
+
+from hypernet.cli.hints import pip_install
 
 
 def main() -> None:
@@ -12,5 +15,8 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if error.name not in ("typer", "rich", "click"):
             raise
-        sys.exit("The command line needs typer and rich: pip install 'hypernet[cli]'.")
+        sys.exit(f"The command line needs typer and rich: {pip_install('typer', 'rich')}")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # in a file, Windows has no letter for most of the world's names
+            stream.reconfigure(errors="backslashreplace")
     app(prog_name="hypernet")

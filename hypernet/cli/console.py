@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 from typer.core import TyperGroup
 
+from hypernet.cli.hints import pip_install
 from hypernet.errors import HypernetError
 from hypernet.text import printable
 
@@ -23,7 +24,8 @@ _WIDE = 1000  # columns; in a pipe or a file nothing may be cut off
 out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _WIDE)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
-_OUR_EXTRAS = ("diffusers", "transformers", "PIL", "accelerate")
+_FOR_PICTURES = {"diffusers": "diffusers", "transformers": "transformers", "accelerate": "accelerate", "PIL": "pillow"}
+"""Module -> the package that has it: what drawing needs."""
 
 
 def clean(text: object) -> str:
@@ -109,8 +111,9 @@ class Commands(TyperGroup):
         except OSError as error:
             raise fail(f"{error.filename or 'The system'}: {error.strerror or error}.") from error
         except ModuleNotFoundError as error:
-            if error.name not in _OUR_EXTRAS:
+            if error.name not in _FOR_PICTURES:
                 raise
-            raise fail(f"This command needs {error.name}: pip install 'hypernet[diffusers]'.") from error
+            needed = pip_install(*_FOR_PICTURES.values())
+            raise fail(f"This command needs {error.name}: {needed}") from error
         finally:
             log.removeHandler(handler)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +12,7 @@ import typer
 from hypernet.app.demo import NETWORKS
 from hypernet.app.samplers import SAMPLERS, sampler_name
 from hypernet.cli.console import clean, counting, out, waiting
+from hypernet.cli.hints import as_called
 from hypernet.cli.options import Checkpoint, Folders, folders_or_usual
 from hypernet.errors import HypernetError
 
@@ -153,15 +153,8 @@ def demo(
 
 
 def _next_steps(network: str) -> Iterator[str]:
-    command = _as_called()
+    command = as_called()
     other = next((path.stem for path in sorted(NETWORKS.glob("*.*")) if path.stem != network), network)
     yield f"{command} demo --network {other}"
     yield f'{command} generate "a blue star <hypernet:{network}:0@0,1@1>" -o star.png'
     yield f'{command} generate "a castle <hypernet:NAME:0.7>" -c model.safetensors -H FOLDER'
-
-
-def _as_called() -> str:
-    """The command that started this program, so that hints can be typed as they are."""
-    if Path(sys.argv[0]).name != "__main__.py":
-        return "hypernet"
-    return "python3 run.py" if Path("run.py").is_file() and Path("hypernet").is_dir() else "python -m hypernet"

@@ -11,6 +11,7 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn
 
 from hypernet.cli.console import clean, err, fail, note, out, show_json, table
+from hypernet.cli.hints import pip_install
 from hypernet.cli.options import USUAL_FOLDERS, AsJson, Folders
 from hypernet.errors import HypernetError
 from hypernet.text import size_in_words
@@ -160,7 +161,7 @@ def _client(site: str) -> Iterator[Civitai]:
     except ModuleNotFoundError as error:
         if error.name not in ("requests", "urllib3"):
             raise
-        raise fail(f"This command needs {error.name}: pip install 'hypernet[cli]'.") from error
+        raise fail(f"This command needs {error.name}: {pip_install('requests')}") from error
     with Civitai(key_from_environment(), site or SITE) as civitai:
         yield civitai
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from hypernet import atomic
+from hypernet import atomic, safe_json
 from hypernet.errors import HypernetError
 from hypernet.text import json_safe
 
@@ -243,8 +243,8 @@ def _read_json(file: Path) -> dict[str, object]:
         if file.stat().st_size > MAX_JSON:
             raise ValueError("it is far larger than any")
         text = file.read_text(encoding="utf-8-sig")
-        stored = json.loads(text) if text.strip() else {}
-    except (OSError, ValueError, RecursionError) as error:
+        stored = safe_json.loads(text) if text.strip() else {}
+    except (OSError, ValueError) as error:
         raise _BrokenJSON(f"{file.name} can't be read ({error}): correct it or move it away.") from error
     if not isinstance(stored, dict):
         raise _BrokenJSON(f"{file.name} holds no JSON object: correct it or move it away.")

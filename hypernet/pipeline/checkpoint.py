@@ -22,7 +22,9 @@ from hypernet.network import TEXT_WIDTHS
 from hypernet.pipeline.clip import END, write_tokenizer
 
 CONFIGS = Path(__file__).parent / "configs"
-"""The folder of the configurations, one for each base model."""
+"""A file for each kind of base model: file name in diffusers' layout -> content."""
+DIFFUSERS = (0, 31)
+"""The oldest version that loads a single file from configs alone."""
 
 _UNET = "model.diffusion_model."
 _INPUT = _UNET + "input_blocks.0.0.weight"
@@ -92,6 +94,7 @@ def load_pipeline(path: str | Path, *, dtype: torch.dtype = torch.float32, predi
     """
     import diffusers
 
+    _refuse_older(diffusers.__version__)
     path = Path(path)
     if not path.exists():
         raise HypernetError(f"{path}: there is no such checkpoint.")
@@ -110,6 +113,14 @@ def load_pipeline(path: str | Path, *, dtype: torch.dtype = torch.float32, predi
         pipe.scheduler = type(pipe.scheduler).from_config(pipe.scheduler.config, prediction_type="epsilon")
         pipe.unet.register_to_config(sample_size=64)
     return pipe
+
+
+def _refuse_older(version: str) -> None:
+    """Raises HypernetError for a diffusers that would look for configs on the network."""
+    numbers = tuple(int(number) for number in re.findall(r"[0-9]+", version)[:2])
+    if numbers < DIFFUSERS:
+        needed = ".".join(map(str, DIFFUSERS))
+        raise HypernetError(f"Checkpoints need diffusers {needed} or newer; this is {version}. Update diffusers.")
 
 
 def write_configs(folder: Path, checkpoint: Checkpoint, prediction: str) -> str:
