@@ -37,6 +37,8 @@ def test_a_pasted_picture_brings_no_markup_into_a_message(tmp_path: Path, monkey
     host: Any = None
     params = {"Prompt": "a cat <hypernet:<img src=x onerror=alert(1)>:1>", infotext.KEY: "<b>: 0123456789"}
     infotext.pasted(params, Library([tmp_path]), lambda text: A1111.warn(host, text))
+    assert not shown  # a name has no < in it
+    A1111.warn(host, "The hypernetwork “<img src=x onerror=alert(1)>” is not here.")
     (message,) = shown
     assert "img src=x" in message
     assert not set("<>") & set(message)

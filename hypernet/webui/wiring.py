@@ -53,7 +53,7 @@ def connect(session: Session, callbacks: Any) -> None:
             add_civitai_routes(app, catalogue, options)
 
     def infotext_pasted(text: str, params: dict[str, Any]) -> None:
-        infotext.pasted(params, catalogue.library, host.warn)
+        infotext.pasted(params, catalogue.library, host.warn, text, catalogue.facts)
 
     wanted = {
         "on_before_ui": before_ui,
