@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -444,3 +445,29 @@ def test_guidance_that_a_pipeline_denies_is_not_told_to_be_missing(half: str, pi
     draw(panorama, f"a cat <hypernet:ink:1:on={half}>")
     (note,) = panorama.notes
     assert "doesn't tell which half" in note
+
+
+def test_threads_around_one_pipeline_each_draw_their_own_picture(pipe: Hypernetworks) -> None:
+    prompts = [f"a cat <hypernet:{name}:{0.2 * number:g}>" for number in range(1, 5) for name in ("ink", "line")]
+    alone = {prompt: draw(pipe, prompt) for prompt in prompts}
+    pipes = [pipe, copy.copy(pipe)]  # two wrappers around the same UNet
+    found: dict[str, tuple[Tensor, list[str]]] = {}
+
+    def work(prompt: str, mine: Hypernetworks) -> None:
+        image = draw(mine, prompt)
+        found[prompt] = image, [use.tag.text for use in mine.applied]
+
+    threads = [threading.Thread(target=work, args=(prompt, pipes[i % 2])) for i, prompt in enumerate(prompts)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for prompt in prompts:
+        image, acted = found[prompt]
+        assert torch.equal(image, alone[prompt]) and acted == [prompt.removeprefix("a cat ")]
+    assert hooks(pipe.unet) == 0
+
+
+def test_a_window_beyond_the_run_is_told(pipe: Hypernetworks) -> None:
+    draw(pipe, "a cat <hypernet:ink:1:start=500>")
+    assert pipe.notes == ("<hypernet:ink:1:start=500>: no effect, as its strength was 0 at every step of this run.",)

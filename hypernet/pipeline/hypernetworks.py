@@ -11,10 +11,12 @@ from __future__ import annotations
 import copy
 import inspect
 import logging
+import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
@@ -40,10 +42,11 @@ class Hypernetworks:
     Attributes of the pipeline are read and set through it (`pipe.scheduler = ...`), and it is called with the
     pipeline's own arguments. Between two calls the pipeline is as it was: no hook, no changed weight.
     What `from_pipe` makes of it is a plain pipeline: wrap that one, too.
+    Calls from several threads take turns; each thread has the notes of its own last call.
     """
 
     pipe: Any
-    _own = frozenset({"pipe", "library", "notes", "applied", "_engine"})
+    _own = frozenset({"pipe", "library", "notes", "applied", "_engine", "_last"})
 
     def __init__(self, pipe: Any, folders: Library | str | Path | Sequence[str | Path]) -> None:
         """folders: where hypernetwork files lie, subfolders included; or a library that is already there."""
@@ -51,11 +54,18 @@ class Hypernetworks:
             folders = [folders]
         self.pipe = pipe.pipe if isinstance(pipe, Hypernetworks) else pipe
         self.library = folders if isinstance(folders, Library) else Library(folders)
-        self.notes: tuple[str, ...] = ()
-        """What did not work in the last call, a sentence each; also logged as warnings under `hypernet`."""
-        self.applied: tuple[Use, ...] = ()
-        """The networks that acted in the last call."""
         self._engine = Engine()
+        self._last = _LastCall()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What did not work in this thread's last call, a sentence each; also logged as warnings under `hypernet`."""
+        return self._last.notes
+
+    @property
+    def applied(self) -> tuple[Use, ...]:
+        """The networks that acted in this thread's last call."""
+        return self._last.applied
 
     def __call__(self, *args: Any, hypernetworks: str = "", **kwargs: Any) -> Any:
         """Calls the pipeline; returns what it returns.
@@ -65,12 +75,12 @@ class Hypernetworks:
         """
         call = inspect.signature(self.pipe.__call__).bind_partial(*args, **kwargs)
         tags, notes = _take_tags(call.arguments, hypernetworks)
-        self.applied = ()
+        self._last.applied = ()
         try:
-            with self._attached(tags, notes):
+            with _turn(getattr(self.pipe, "unet", None)), self._attached(tags, notes):
                 return self.pipe(*call.args, **call.kwargs)
         finally:
-            self.notes = tuple(dict.fromkeys(notes))
+            self._last.notes = tuple(dict.fromkeys(notes))
             for note in self.notes:
                 _log.warning("%s", note)
 
@@ -88,7 +98,7 @@ class Hypernetworks:
         with _uncompiled(unet, notes) as unet:
             _refuse_fused(unet)
             applied.attach(unet)
-            self.applied = applied.acting
+            self._last.applied = applied.acting
             try:
                 yield
             finally:
@@ -126,6 +136,26 @@ class Hypernetworks:
 
     def __repr__(self) -> str:
         return f"Hypernetworks({type(self.pipe).__name__}, {[str(folder) for folder in self.library.folders]})"
+
+
+class _LastCall(threading.local):
+    """What a thread's last call of a pipeline left to read."""
+
+    notes: tuple[str, ...] = ()
+    applied: tuple[Use, ...] = ()
+
+
+_turns: WeakKeyDictionary[Any, threading.RLock] = WeakKeyDictionary()
+"""UNet -> whose turn it is: several pipelines may share one."""
+_turns_lock = threading.Lock()
+
+
+def _turn(unet: Any) -> AbstractContextManager[object]:
+    """Held while a pipeline draws with the UNet: what is attached to it, and its scheduler, are for one call."""
+    if not isinstance(unet, nn.Module):
+        return nullcontext()
+    with _turns_lock:
+        return _turns.setdefault(unet, threading.RLock())
 
 
 def _take_tags(arguments: dict[str, Any], further: str) -> tuple[tuple[Tag, ...], list[str]]:
