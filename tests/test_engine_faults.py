@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from hypernet import Network
 from hypernet.engine import Engine
-from hypernet.engine.attached import AttachedPlan
+from hypernet.engine.strategies import fold
+from hypernet.engine.watch import WeightWatch
 from hypernet.engine.weights import DeviceWeights
 from hypernet.network import Activation, Linear, Net, Pair
 from hypernet.plan import Plan, Use, make_plan
@@ -214,21 +215,36 @@ def watchable(module: nn.Module) -> Tensor:
         return same.set_(weight.untyped_storage(), weight.storage_offset(), weight.shape, weight.stride())
 
 
-def test_a_weight_with_nan_is_not_folded_at_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    """NaN is unequal to itself; the weight has not changed all the same."""
+@pytest.fixture
+def folds(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
+    """The weights that were folded."""
+    folded: list[Tensor] = []
+    original = fold.fold
+    monkeypatch.setattr(fold, "fold", lambda weight, *args: (folded.append(weight), original(weight, *args))[1])
+    return folded
+
+
+def test_only_the_projection_that_was_written_to_is_folded_anew(folds: list[Tensor]) -> None:
     unet, (x, context) = TinyUNet(), picture()
-    for site in find_sites(unet):
-        if site.cross:
-            site.module.weight.fill_(float("nan"))
-    forgotten: list[object] = []
     engine = Engine()
     engine.attach(unet, plan_of("<hypernet:linear>", unet))
-    monkeypatch.setattr(AttachedPlan, "forget", forgotten.append)
+    unet(x, None, context)
+    folds.clear()
+    changed = next(site.module.weight for site in find_sites(unet) if not site.cross)
+    changed.data.add_(0.1)
     for _ in range(3):
         unet(x, None, context)
-    assert not forgotten
-    monkeypatch.undo()
     engine.detach()
+    assert [weight.data_ptr() for weight in folds] == [changed.data_ptr()]
+
+
+def test_a_weight_with_nan_counts_as_unchanged_though_nan_is_unequal_to_itself() -> None:
+    weight, watch = torch.full((8, 8), float("nan")), WeightWatch[str]()
+    watch.add("it", [weight, None])
+    assert watch.changed() == ()
+    weight.zero_()
+    assert watch.changed() == ("it",)
+    assert watch.changed() == ()
 
 
 def test_threads_that_attach_and_detach_one_engine_leave_nothing_behind() -> None:

@@ -45,7 +45,9 @@ class AttachedPlan:
         shared = self._shared
         shared.contexts.begin()
         shared.weights.begin()
-        if shared.weights.refresh(self._nets) or shared.watch.changed():
+        for strategy in shared.watch.changed():
+            strategy.reset()
+        if shared.weights.refresh(self._nets):
             self.forget()
         if self._step.begin(moment):
             for site in self.sites:
@@ -69,7 +71,7 @@ class AttachedPlan:
         return replace(self._observed, finite=finite, failures=failures, remarks=remarks)
 
     def forget(self) -> None:
-        """Weights have changed, or all is over: lets go of everything that was made from them."""
+        """Networks have changed, or all is over: lets go of everything that was made from them."""
         self._shared.contexts.clear()
         self._shared.watch.clear()
         for site in self.sites:

@@ -7,9 +7,9 @@ compared at each UNet call, all in one operation. A merge changes every number o
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Generic, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from torch import Tensor
 SAMPLED = 64
 """Numbers compared of each weight, spread over all of it."""
 
+Owner = TypeVar("Owner")
 _Group: TypeAlias = "tuple[torch.device, torch.dtype]"
 _BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
@@ -24,27 +25,42 @@ _BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 @dataclass(frozen=True, eq=False)
 class _Sampled:
     view: Tensor
+    """Some of a weight's numbers, in its own memory."""
     seen: Tensor
+    """What they were."""
+
+    @property
+    def changed(self) -> bool:
+        return not torch.equal(_bits(self.view.clone()), _bits(self.seen))
 
 
-class WeightWatch:
-    """The weights that something kept was made from."""
+class WeightWatch(Generic[Owner]):
+    """The weights that something kept was made from, by its owner."""
 
     def __init__(self) -> None:
-        self._sampled: dict[Hashable, tuple[_Sampled, ...]] = {}
+        self._sampled: dict[Owner, tuple[_Sampled, ...]] = {}
         self._groups: dict[_Group, tuple[list[Tensor], Tensor]] | None = None
 
-    def add(self, owner: Hashable, weights: Iterable[Tensor | None]) -> None:
+    def add(self, owner: Owner, weights: Iterable[Tensor | None]) -> None:
         """Watches these weights as they are now, in place of what this owner had watched."""
         views = [_spread(weight) for weight in weights if weight is not None]
         self._sampled[owner] = tuple(_Sampled(view, view.clone()) for view in views)
         self._groups = None
 
-    def changed(self) -> bool:
-        """Whether a watched weight holds other numbers than when it was added: one comparison per device and type."""
+    def changed(self) -> tuple[Owner, ...]:
+        """Whose weights hold other numbers than when they were added; those are watched no longer.
+
+        One comparison per device and type, for which the device is waited for.
+        """
         if self._groups is None:
             self._groups = _grouped(sampled for each in self._sampled.values() for sampled in each)
-        return any(not torch.equal(_bits(torch.cat(views)), seen) for views, seen in self._groups.values())
+        if all(torch.equal(_bits(torch.cat(views)), seen) for views, seen in self._groups.values()):
+            return ()
+        changed = [owner for owner, each in self._sampled.items() if any(sampled.changed for sampled in each)]
+        for owner in changed:
+            del self._sampled[owner]
+        self._groups = None
+        return tuple(changed)
 
     @property
     def nbytes(self) -> int:

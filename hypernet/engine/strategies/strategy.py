@@ -22,7 +22,7 @@ class Shared:
 
     weights: DeviceWeights
     contexts: Contexts
-    watch: WeightWatch
+    watch: WeightWatch[Strategy]
     read_weight: ReadWeight
     journal: Journal
 
@@ -48,7 +48,7 @@ class Strategy:
         return None
 
     def reset(self) -> None:
-        """Forgets what was made from the weights: they have changed."""
+        """Forgets what was made from the projection's weight: it has changed."""
 
 
 class ProjectionStrategy(Strategy):

@@ -47,3 +47,7 @@ class CachedProjection(CachedInput, ProjectionStrategy):
             return ForwardPatch.original(module, self.change(chain, x))
 
         return self._shared.contexts.find(x).get((self, chain), make, sources)
+
+    def reset(self) -> None:
+        """Forgets what was made of the texts, here and at all other sites: a merge changes them together."""
+        self._shared.contexts.clear()
