@@ -81,6 +81,12 @@ WEBUI = (
 )
 """The same inside the WebUI's wing."""
 
+ENGINE = (
+    *("tensors", "forward_patch", "journal", "chunked", "weights", "chain", "contexts", "watch"),
+    *("strategies", "step", "observed", "attached", "engine", "__init__"),
+)
+"""The same inside the engine."""
+
 
 def upward(folder: Path, package: str, floors: Sequence[str]) -> Iterator[str]:
     """Imports of a higher room, in functions and under TYPE_CHECKING included. package: the folder's dotted name."""
@@ -110,6 +116,10 @@ def test_no_room_knows_a_higher_one() -> None:
 
 def test_no_file_of_the_webui_wing_knows_a_higher_one() -> None:
     assert not list(upward(PACKAGE / "webui", "hypernet.webui", ("__init__", *WEBUI)))
+
+
+def test_no_file_of_the_engine_knows_a_higher_one() -> None:
+    assert not list(upward(PACKAGE / "engine", "hypernet.engine", ENGINE))
 
 
 def importers(of: str) -> set[str]:
