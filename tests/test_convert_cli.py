@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 pytest.importorskip("typer")
 
@@ -56,6 +57,14 @@ def test_lora_tells_what_is_lost_and_back_gives_a_network(run: Run) -> None:
     code, out, _ = run("lora", "model.safetensors", "full.safetensors", "--back", "-o", "back.pt", "--full")
     assert code == 0
     assert hypernet.load("back.pt").widths == (16, 24, 32)
+
+
+def test_lora_tells_of_a_constant_that_it_leaves_out(run: Run) -> None:
+    in_the_folder()
+    command = ("lora", "model.safetensors", "ink.pt", "--exact", "-o", "full.safetensors", "--force")
+    assert "V's constant is left out" not in run(*command)[2]
+    assert "V's constant is left out" in run(*command, "--no-bias")[2]
+    assert not any("diff_b" in name for name in load_file("full.safetensors"))
 
 
 def test_lora_writes_nothing_over_the_limit_and_more_when_allowed(run: Run) -> None:

@@ -35,8 +35,13 @@ def lora(
     rank: Annotated[int | None, typer.Option(min=1, help="Rank of every layer.")] = None,
     energy: Annotated[float, typer.Option(min=0.01, max=1, help="Without --rank: the part of the change kept.")] = 0.99,
     bias: Annotated[
-        bool, typer.Option("--bias", help="Write V's constant too (diff_b); diffusers can't read it.")
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--bias/--no-bias",
+            help="Write V's constant (diff_b), which diffusers and SD.Next can't read. [default: with --exact]",
+            show_default=False,
+        ),
+    ] = None,
     measure: Annotated[
         bool, typer.Option("--measure", help="Choose and measure on a run, also for linear ones.")
     ] = False,
@@ -72,7 +77,7 @@ def lora(
     if output.exists() and not force:  # before a long run, not after it
         raise HypernetError(f"{output} is there already: choose another name, or replace it with --force.")
     parts = [read_part(file) for file in files]
-    form = Form(exact, rank, energy, bias or exact, torch.float32 if full else torch.float16)
+    form = Form(exact, rank, energy, exact if bias is None else bias, torch.float32 if full else torch.float16)
     uses = [part.use() for part in parts]
     needs_run = measure or not all(use.network.linear for use in uses)
     contexts = contexts_of_a_run(checkpoint, uses, prompts) if needs_run else None
@@ -85,6 +90,8 @@ def lora(
         + (f" Ranks {min(made.ranks)} to {max(made.ranks)}." if made.ranks else ""),
         markup=False,
     )
+    if made.constants_left_out and not made.measured:
+        note("V's constant is left out and not in this figure: --bias writes it, --measure counts it.")
     save_lora(made, form, parts, checkpoint, output, limit=limit, overwrite=force)
     out.print(f"{clean(output)}: {size_in_words(output.stat().st_size)}, for {checkpoint.name}.", markup=False)
 

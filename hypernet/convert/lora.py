@@ -54,6 +54,8 @@ class Made:
     errors: dict[str, float] = field(default_factory=dict)
     ranks: list[int] = field(default_factory=list)
     measured: bool = False
+    constants_left_out: int = 0
+    """Layers whose constant on V was not written; only an error that was measured on contexts counts it."""
     tensors: dict[str, Tensor] = field(default_factory=dict)
 
     @property
@@ -136,6 +138,7 @@ def _add(made: Made, unet: UNet, layers: Layers, site: Site, links: Links, form:
     made.tensors |= {f"{name}.{key}": tensor for key, tensor in stored.items()}
     constant = affine.shift if form.bias else torch.zeros_like(affine.shift)
     bias = Change(site, Affine(affine.delta, constant)).of_bias(unet)
+    made.constants_left_out += site.kind == "v" and not form.bias and bool(affine.shift.any())
     if bias is not None:
         out = f"{attention}_to_out_0"
         made.tensors[f"{out}.diff"] = torch.zeros(len(bias), len(bias), dtype=form.dtype)
