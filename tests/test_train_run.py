@@ -378,6 +378,7 @@ def test_settings_go_through_json_and_back(pictures: Path) -> None:
         ('{"colour": 1}', "no setting “colour”"),
         ('{"steps": "many"}', "can't be 'many'"),
         ('{"flip": 1}', "can't be 1"),
+        ('{"layer_structure": ["a"]}', "can't be"),
         ("{}", "is missing"),
     ):
         with pytest.raises(HypernetError, match=reason):

@@ -84,7 +84,6 @@ def memory_needed(kind: str, settings: Settings, half: bool | None = None) -> di
         "the model's UNet": UNET_WEIGHTS[kind] * (2 if half else 4),
         "the network and its gradients": 8 * weights,
         "what the optimizer remembers": moments * weights,
-        "the best step so far": 4 * weights,
         "what is computed": int(activations * (CHECKPOINTED if settings.gradient_checkpointing else 1)),
     }
 

@@ -288,7 +288,7 @@ class Run:
             self.trainer.restore(_in_order("weight", tensors), {"state": state, "param_groups": extra["groups"]})
         except (ValueError, KeyError, RuntimeError) as error:
             raise HypernetError("The saved training is of a network of another structure or optimizer.") from error
-        self.best = [one.to(self.trainer.accelerator.device) for one in _in_order("best", tensors)]
+        self.best = _in_order("best", tensors)
         if extra["scaler"] is not None and self.trainer.accelerator.scaler is not None:
             self.trainer.accelerator.scaler.load_state_dict(extra["scaler"])
         self._piece, checkpointed = extra["memory"]

@@ -184,8 +184,7 @@ class Settings:
             if name not in known:
                 raise HypernetError(f"There is no setting “{name}”.")
             like = getattr(cls, name, "")
-            good = isinstance(value, (list, tuple)) if isinstance(like, tuple) else _is_like(value, like)
-            if not good:
+            if not (_is_series(value, name) if isinstance(like, tuple) else _is_like(value, like)):
                 raise HypernetError(f"The setting “{name}” can't be {value!r}.")
         if lacking := {"folder", "name", "checkpoint"} - values.keys():
             raise HypernetError(f"The setting “{min(lacking)}” is missing.")
@@ -202,6 +201,11 @@ class Settings:
     def on_all_pictures(self, steps: int, learn_rate: str) -> Settings:
         """The same training without held-out pictures, for as many steps as were best."""
         return replace(self, held_out=0, steps=max(1, steps), learn_rate=learn_rate, early_stop=False)
+
+
+def _is_series(value: object, name: str) -> bool:
+    kinds = str if name == "template" else (int, float)
+    return isinstance(value, (list, tuple)) and all(isinstance(one, kinds) for one in value)
 
 
 def _is_like(value: object, like: object) -> bool:

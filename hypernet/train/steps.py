@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -184,8 +183,8 @@ class Trainer:
                 weight.grad = self.accelerator.reduce(grad, "sum")
 
     def state(self) -> tuple[list[Tensor], dict[str, Any]]:
-        """Copies of the weights, and of all that the optimizer remembers."""
-        return [weight.detach().clone() for weight in self.weights], deepcopy(self.optimizer.state_dict())
+        """Copies, outside of the GPU, of the weights and of all that the optimizer remembers."""
+        return _copied(self.weights), _copied(self.optimizer.state_dict())
 
     def restore(self, weights: Sequence[Tensor], optimizer: Mapping[str, Any]) -> None:
         """Puts back what `state` gave."""
@@ -193,11 +192,20 @@ class Trainer:
             for weight, kept in zip(self.weights, weights, strict=True):
                 weight.copy_(kept)
         self.optimizer.zero_grad()
-        self.optimizer.load_state_dict(deepcopy(dict(optimizer)))
+        self.optimizer.load_state_dict(_copied(optimizer))
 
     def close(self) -> None:
         """Leaves the UNet without hooks."""
         self.attached.detach()
+
+
+def _copied(value: Any) -> Any:
+    """The same lists and tables with copies of their tensors in ordinary memory."""
+    if isinstance(value, Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, Mapping):
+        return {key: _copied(one) for key, one in value.items()}
+    return [_copied(one) for one in value] if isinstance(value, (list, tuple)) else value
 
 
 def freeze(unet: Any) -> Any:

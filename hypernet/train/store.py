@@ -170,8 +170,9 @@ class Store:
 
         def beat() -> None:
             while True:
-                with suppress(OSError):
-                    (self.folder / "alive").write_text(json.dumps([os.getpid(), time.time()]), encoding="utf-8")
+                with suppress(OSError):  # in one stroke: who reads it in between would think the process gone
+                    (self.folder / "beat").write_text(json.dumps([os.getpid(), time.time()]), encoding="utf-8")
+                    (self.folder / "beat").replace(self.folder / "alive")
                 if ended.wait(_BEAT):
                     return
 
