@@ -18,7 +18,7 @@ import torch
 from rich.console import Console
 from rich.table import Table as Printed
 
-from benchmarks import kernels, listing, loading, memory, plot, requests, starting, steps
+from benchmarks import kernels, listing, loading, memory, plot, requests, starting, steps, training
 from benchmarks.table import Options, Part, Table
 
 PARTS: dict[str, Part] = {
@@ -29,6 +29,7 @@ PARTS: dict[str, Part] = {
     "listing": listing.run,
     "starting": starting.run,
     "requests": requests.run,
+    "training": training.run,
 }
 """Name -> what it measures."""
 _console = Console(width=None)
