@@ -97,7 +97,7 @@ def best_shape(subject: NDArray[np.bool_]) -> tuple[str, float, NDArray[np.bool_
             for angle in (-0.13, 0.0, 0.13):
                 template, cx, cy = _template(shape, half, angle, size)
                 at = np.roll(template, (round((y - cy) * size / 2), round((x - cx) * size / 2)), (0, 1))
-                overlap = float((at & subject).sum() / (at | subject).sum())
+                overlap = float((at & subject).sum()) / float((at | subject).sum())
                 if overlap > found[1]:
                     found = (shape, overlap, at)
     return found
@@ -120,11 +120,11 @@ def dominant_colour(picture: Array, inside: NDArray[np.bool_]) -> str:
     palette = palette / np.linalg.norm(palette, axis=1, keepdims=True)
     brightness = np.linalg.norm(pixels, axis=1)
     nearest = (pixels / np.maximum(brightness, 1e-4)[:, None] @ palette.T).argmax(1)
-    return names[int(np.bincount(nearest, weights=brightness, minlength=len(names)).argmax())]
+    return names[int(np.argmax(np.bincount(nearest, weights=brightness, minlength=len(names))))]
 
 
 def nearest_ground(back: Array) -> str:
     """The ground whose colour is nearest in the mean."""
     middle = back.mean((0, 1))
     names, palette = list(GROUNDS), np.asarray(list(GROUNDS.values()), np.float32)
-    return names[int(np.linalg.norm(palette * 0.98 - middle, axis=1).argmin())]
+    return names[int(np.argmin(np.linalg.norm(palette * 0.98 - middle, axis=1)))]
