@@ -21,9 +21,12 @@ class AxisOption:
 @pytest.fixture
 def axes() -> dict[str, AxisOption]:
     module = SimpleNamespace(AxisOption=AxisOption, axis_options=[AxisOption("Seed", int, None)])
-    catalogue: Any = SimpleNamespace(names=lambda: ("ink", "wash"))
-    add_axes([module], catalogue)
-    add_axes([module], catalogue)  # a second time adds nothing
+    facts = {"ink": {"base": "SD1"}, "wash": {"base": "unknown"}, "torn": {"problem": "torn"}, "big": {"base": "SDXL"}}
+    catalogue: Any = SimpleNamespace(
+        entries=lambda: [SimpleNamespace(name=name) for name in facts], facts=lambda entry: facts[entry.name]
+    )
+    add_axes([module], catalogue, lambda: "SD1")
+    add_axes([module], catalogue, lambda: "SD1")  # a second time adds nothing
     assert len({option.label for option in module.axis_options}) == len(module.axis_options)
     return {option.label.removeprefix(PREFIX): option for option in module.axis_options}
 
@@ -50,7 +53,7 @@ def test_a_value_changes_the_tag(axes: dict[str, AxisOption], axis: str, value: 
     assert (p.prompt, p.hr_prompt) == (changed, changed)
 
 
-def test_the_networks_to_choose_from_are_those_on_disk(axes: dict[str, AxisOption]) -> None:
+def test_the_networks_to_choose_from_are_those_that_the_model_can_have(axes: dict[str, AxisOption]) -> None:
     assert axes["Network"].choices() == ["None", "ink", "wash"]
 
 

@@ -2,35 +2,53 @@
 
 from __future__ import annotations
 
-import re
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from hypernet.tags import TAG_PATTERN
 from hypernet.webui.catalogue import Catalogue
 
 PREFIX = "[Hypernet] "
-"""What the name of every axis of ours begins with."""
+"""What the labels of our axes begin with."""
 
-_TAG = re.compile(r"<hypernet:([^>]*)>", re.IGNORECASE)
+_PATIENCE = 2.0
+"""Seconds to open files for, while somebody waits for the choices."""
+"""What the name of every axis of ours begins with."""
 
 _WITHOUT = "_hypernet_without"
 """On a cell's p: its network is “None”, so that there is nothing for the other axes to change."""
 
 Items = list[str]
+"""The parts of a tag: name, strength, options."""
+
+Base = Callable[[], "str | None"]
+"""The base of the model that is loaded now, as networks' bases are called; None where nobody can tell."""
 
 
-def add_axes(modules: Sequence[Any], catalogue: Catalogue) -> None:
+def add_axes(modules: Sequence[Any], catalogue: Catalogue, base: Base = lambda: None) -> None:
     """modules: the host's, each with its `axis_options` and `AxisOption`. Axes that are there stay."""
     for module in modules:
         there = {option.label for option in module.axis_options}
-        for option in _options(module.AxisOption, catalogue):
+        for option in _options(module.AxisOption, catalogue, base):
             if option.label not in there:
                 module.axis_options.append(option)
 
 
-def _options(make: Any, catalogue: Catalogue) -> list[Any]:
+def usable_names(catalogue: Catalogue, base: str | None) -> list[str]:
+    """The networks that a model of that base can have. A file that there is no time to open counts as one of them."""
+    until, names = time.monotonic() + _PATIENCE, []
+    for entry in catalogue.entries():
+        facts = catalogue.facts(entry) if time.monotonic() < until else catalogue.facts_if_known(entry)
+        of = (facts or {}).get("base", "unknown")
+        if not (facts and "problem" in facts) and (base is None or of in (base, "unknown")):
+            names.append(entry.name)
+    return names
+
+
+def _options(make: Any, catalogue: Catalogue, base: Base) -> list[Any]:
     def names() -> list[str]:
-        return ["None", *catalogue.names()]
+        return ["None", *usable_names(catalogue, base())]
 
     network = make(PREFIX + "Network", str, _network, choices=names)
     settings = {
@@ -53,9 +71,9 @@ def _on_each_tag(change: Callable[[Items, str], Items]) -> Callable[[Any, str, S
     """Never raises, as that would end the whole plot: what can't be used is told below the picture it was meant for."""
 
     def apply(p: Any, value: str, values: Sequence[str]) -> None:
-        if not _TAG.search(p.prompt) and not getattr(p, _WITHOUT, False):
+        if not TAG_PATTERN.search(p.prompt) and not getattr(p, _WITHOUT, False):
             _change(p, _with_a_tag)
-        _change(p, lambda prompt: _TAG.sub(lambda match: _changed(match[1].split(":"), value), prompt))
+        _change(p, lambda prompt: TAG_PATTERN.sub(lambda match: _changed(match[1].split(":"), value), prompt))
 
     def _changed(items: Items, value: str) -> str:
         return f"<hypernet:{':'.join(change(items, value.strip()))}>"
@@ -65,7 +83,7 @@ def _on_each_tag(change: Callable[[Items, str], Items]) -> Callable[[Any, str, S
 
 def _with_a_tag(prompt: str) -> str:
     """A tag without a name: another axis may give it one, and if none does, the picture tells."""
-    return prompt if _TAG.search(prompt) else f"{prompt}<hypernet:>"
+    return prompt if TAG_PATTERN.search(prompt) else f"{prompt}<hypernet:>"
 
 
 def _change(p: Any, change: Callable[[str], str]) -> None:
@@ -77,10 +95,10 @@ def _change(p: Any, change: Callable[[str], str]) -> None:
 def use_network(prompt: str, name: str) -> str:
     """The prompt with another network in its first tag, or in a new one; “None” leaves the tag out."""
     if name == "None":
-        return _TAG.sub("", prompt, count=1)
-    if not _TAG.search(prompt):
+        return TAG_PATTERN.sub("", prompt, count=1)
+    if not TAG_PATTERN.search(prompt):
         return f"{prompt}<hypernet:{name}:1>"
-    return _TAG.sub(lambda match: f"<hypernet:{':'.join([name, *match[1].split(':')[1:]])}>", prompt, count=1)
+    return TAG_PATTERN.sub(lambda match: f"<hypernet:{':'.join([name, *match[1].split(':')[1:]])}>", prompt, count=1)
 
 
 def set_strength(items: Items, value: str) -> Items:

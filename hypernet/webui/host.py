@@ -185,3 +185,7 @@ class Host(Places, Protocol):
     def route_options(self, app: Any) -> Mapping[str, Any] | None:
         """Arguments that guard a route of app (FastAPI) as the host's own; None where the host offers no API."""
         ...
+
+    def on_api_infotext(self, rename: Callable[[dict[str, Any]], None]) -> None:
+        """Calls `rename` with the parameters of an infotext that the API is given; it changes them in place."""
+        ...

@@ -9,7 +9,8 @@ their own within a step.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from hypernet.errors import HypernetError
@@ -44,6 +45,7 @@ class Session:
         self._made_for: tuple[bool, bool] | None = None
         self._sampling: _Sampling | None = None
         self._attached: Applied | None = None
+        self._collected: dict[str, None] | None = None
         self._native_ran = False
 
     # The life of a picture
@@ -125,8 +127,19 @@ class Session:
         """The request is over; processed: its result, already made, whose comments can still be added to."""
         self._finish(p)
         notes = Request.of(p, self.host, self.catalogue).notes
+        if self._collected is not None:
+            self._collected.update(notes)
         if processed is not None and notes:
             self.host.add_late_comments(processed, list(notes))
+
+    @contextmanager
+    def collected_notes(self) -> Iterator[dict[str, None]]:
+        """What is said of all requests that end meanwhile."""
+        before, self._collected = self._collected, {}
+        try:
+            yield self._collected
+        finally:
+            self._collected = before
 
     def close(self) -> None:
         """The extension goes: nothing of it stays in the host."""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 from hypernet.webui import infotext
 from hypernet.webui.host import Host
 from hypernet.webui.session import Session
 from hypernet.webui.settings import CONTROLS, SECTION, Control
+
+_log = logging.getLogger("hypernet")
 
 _session: Session | None = None
 """Scripts are executed anew when a UI reloads, and must find the hooks and files of before."""
@@ -38,7 +41,10 @@ def connect(session: Session, callbacks: Any) -> None:
     def add_axes() -> None:
         from hypernet.webui.axes import add_axes
 
-        add_axes(host.axes(), catalogue)
+        modules = host.axes()
+        add_axes(modules, catalogue, lambda: _base(host))
+        for module in modules:
+            _keep_all_notes(module, session)
 
     def app_started(demo: Any, app: Any) -> None:
         from hypernet.webui.page_routes import add_page_routes
@@ -51,6 +57,7 @@ def connect(session: Session, callbacks: Any) -> None:
 
             add_routes(app, catalogue, options)
             add_civitai_routes(app, catalogue, options)
+            host.on_api_infotext(lambda params: infotext.pasted(params, catalogue.library, _log.warning))
 
     def infotext_pasted(text: str, params: dict[str, Any]) -> None:
         infotext.pasted(params, catalogue.library, host.warn, text, catalogue.facts)
@@ -67,6 +74,36 @@ def connect(session: Session, callbacks: Any) -> None:
         if register is not None:
             register(function)
     _show_log()
+
+
+def _base(host: Host) -> str | None:
+    """The base of the model that is loaded now, by the width of its text."""
+    from hypernet.network import TEXT_WIDTHS
+    from hypernet.sites import find_sites
+
+    try:
+        widths = {site.width for site in find_sites(host.find_unet(None)) if site.cross}
+    except Exception:  # no model, or one that hypernetworks can't act on
+        return None
+    return TEXT_WIDTHS.get(widths.pop()) if len(widths) == 1 else None
+
+
+def _keep_all_notes(module: Any, session: Session) -> None:
+    """The plot shows the comments of its first picture only: makes it show those of all."""
+    script = getattr(module, "Script", None)
+    run = getattr(script, "run", None)
+    if run is None or getattr(run, "_hypernet", False):
+        return
+
+    @wraps(run)
+    def run_and_note(self: Any, *args: Any, **kwargs: Any) -> Any:
+        with session.collected_notes() as notes:
+            processed = run(self, *args, **kwargs)
+        session.host.add_late_comments(processed, list(notes))
+        return processed
+
+    run_and_note._hypernet = True  # type: ignore[attr-defined]
+    script.run = run_and_note  # type: ignore[union-attr]
 
 
 def _info(control: Control, option_info: Any) -> Any:

@@ -6,6 +6,7 @@ In the fake host, whose steps can be replaced; the extensions themselves: docs/h
 from __future__ import annotations
 
 import contextlib
+import copy
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from types import SimpleNamespace
@@ -38,8 +39,6 @@ def test_a_request_drawn_a_thousand_times_can_be_closed(fake: FakeHost) -> None:
 
 
 def test_a_copy_of_a_request_is_closed_by_itself(fake: FakeHost) -> None:
-    import copy
-
     from modules import processing
 
     class Closed(processing.Processing):
@@ -205,3 +204,38 @@ def test_a_controlnet_of_the_host_s_own_attention_has_the_networks_too(fake: Fak
     hooked = [module for module in control.modules() if module._forward_pre_hooks or "forward" in module.__dict__]
     assert not hooked
     assert not np.array_equal(ours.pixels, fake.draw(prompt, steps=3).pixels)
+
+
+def test_a_plot_shows_what_is_said_of_any_of_its_pictures(fake: FakeHost) -> None:
+    from modules import processing
+
+    from hypernet.webui import wiring
+
+    class Script:
+        def run(self, p: Any, *args: Any) -> Any:
+            made = []
+            for prompt in ("a cat", "a cat <hypernet:t-broken:1>", "a cat <hypernet:t-sdxl:1>"):
+                cell = copy.copy(p)
+                cell.prompt = prompt
+                made.append(processing.process_images(cell))
+            return copy.copy(made[0])
+
+    assert wiring._session is not None
+    wiring._keep_all_notes(SimpleNamespace(Script=Script), wiring._session)
+    with contextlib.closing(processing.Processing(prompt="")) as p:
+        comments = Script().run(p).comments
+    assert "t-broken.pt: " in comments and "it was made for" in comments
+
+
+def test_a_renamed_file_in_the_api_s_infotext_is_found(fake: FakeHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    from modules import infotext_utils, script_callbacks
+
+    prompt = SimpleNamespace(api="prompt", label="Prompt", function=None)
+    other = SimpleNamespace(api="steps", label="Steps", function=None)
+    fields = {"txt2img": {"fields": [prompt, other]}, "img2img": {"fields": None}}
+    monkeypatch.setattr(infotext_utils, "paste_fields", fields, raising=False)
+    script_callbacks.call("app_started", None, fake.app)
+    text = fake.draw("a cat <hypernet:t-linear:0.5>").infotext.replace("t-linear", "t-before-renaming")
+    params = infotext_utils.parse_generation_parameters(text)
+    assert prompt.function(params) == "a cat <hypernet:t-linear:0.5>"
+    assert other.function is None

@@ -129,9 +129,32 @@ class A1111(WebUI):
         own = [route for route in app.routes if getattr(route, "path", "").startswith("/sdapi/v1/")]
         return {"dependencies": list(own[0].dependencies)} if own else None
 
+    def on_api_infotext(self, rename: Callable[[dict[str, Any]], None]) -> None:
+        """The API reads each field by itself, with a function where the field has one; the browser's paste doesn't."""
+        try:
+            from modules import infotext_utils
+        except ImportError:
+            return  # before 1.8
+        for tab in getattr(infotext_utils, "paste_fields", {}).values():
+            for field in tab.get("fields") or ():
+                label = getattr(field, "label", None)
+                if getattr(field, "api", None) and label in ("Prompt", "Hires prompt"):
+                    field.function = _renamed(rename, label)
+
     def uninstall(self) -> None:
         """Gives the host its own list of files back."""
         self._native_list.restore()
+
+
+def _renamed(rename: Callable[[dict[str, Any]], None], label: str) -> Callable[[dict[str, Any]], Any]:
+    """A field's value, after `rename` changed the parameters."""
+
+    def value(params: dict[str, Any]) -> Any:
+        changed = dict(params)
+        rename(changed)
+        return changed.get(label)
+
+    return value
 
 
 class _Closing:

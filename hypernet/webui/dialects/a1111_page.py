@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,8 @@ from hypernet.library import Entry
 from hypernet.webui.cards import preview_url, words
 from hypernet.webui.catalogue import Catalogue
 from hypernet.webui.dialects.a1111_editor import make_editor
+
+_FILE_LIKE_FOLDER = re.compile(r"<button[^<>]*>([^<>]*\.(?:pt|safetensors)/?\s*)</button>", re.IGNORECASE)
 
 
 def make_page(ui_extra_networks: Any, catalogue: Catalogue) -> Any:
@@ -63,6 +66,15 @@ def make_page(ui_extra_networks: Any, catalogue: Catalogue) -> Any:
 
         def create_item_html(self, tabname: str, item: dict[str, Any], template: str | None = None) -> Any:
             return super().create_item_html(tabname, {**item, "filename": html.escape(item["filename"])}, template)
+
+        def create_dirs_view_html(self, tabname: str) -> Any:
+            made = super().create_dirs_view_html(tabname)
+            return _FILE_LIKE_FOLDER.sub(self._folder_button, made) if isinstance(made, str) else made
+
+        def _folder_button(self, button: re.Match[str]) -> str:
+            """A folder called like a file stays only if there are files in it."""
+            place = html.unescape(button[1]).strip().rstrip("/") + "/"
+            return button[0] if any(entry.relative.startswith(place) for entry in catalogue.entries()) else ""
 
         def create_user_metadata_editor(self, ui: Any, tabname: str) -> Any:
             return make_editor(ui_extra_networks, catalogue, ui, tabname, self)

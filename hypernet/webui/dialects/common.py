@@ -135,6 +135,7 @@ class WebUI:
 
         for key, info in infos.items():
             info.section = section
+            info.category_id = "sd"  # where the hosts have the settings of all extra networks
             shared.opts.add_option(key, info)
 
     def axes(self) -> Sequence[Any]:
@@ -143,6 +144,9 @@ class WebUI:
 
         modules = (getattr(data, "module", None) for data in scripts.scripts_data)
         return [module for module in modules if hasattr(module, "axis_options") and hasattr(module, "AxisOption")]
+
+    def on_api_infotext(self, rename: Callable[[dict[str, Any]], None]) -> None:
+        """Most hosts' API takes no infotext."""
 
 
 def _batch(p: Processing, name: str) -> Sequence[str]:

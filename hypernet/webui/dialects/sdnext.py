@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,7 +81,9 @@ class SDNext(WebUI):
         return None if self._passes is None else self._passes.tags(p)
 
     def add_comment(self, p: Processing, text: str) -> None:
-        """The host loses comments: the picture's parameters must do."""
+        """The host loses comments, and its Control tab has no place for any: a message in the browser, where one is."""
+        with suppress(Exception):  # nobody may be at a browser now
+            self.warn(text)
 
     def on_close(self, p: Processing, then: Callable[[], None]) -> None:
         """Requests are drawn one after the other, and the host says when one is through."""
