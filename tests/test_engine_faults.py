@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from hypernet import Network
 from hypernet.engine import Engine
 from hypernet.engine.strategies import fold
+from hypernet.engine.tensors import autocast_dtype
 from hypernet.engine.watch import WeightWatch
 from hypernet.engine.weights import DeviceWeights
 from hypernet.network import Activation, Linear, Net, Pair
@@ -21,7 +22,7 @@ from hypernet.schedule import Moment
 from hypernet.sites import find_sites
 from hypernet.tags import Tag, parse
 from tests.test_engine import assert_close, expected, picture, plan_of
-from tests.unets import TEXT, WIDTHS, TinyUNet, network
+from tests.unets import TEXT, WIDTHS, TinyUNet, needs_arithmetic, network
 
 
 @pytest.fixture(autouse=True)
@@ -123,6 +124,7 @@ def plan(text: str, net: Network, unet: nn.Module) -> Plan:
 
 
 def test_a_fold_that_overflows_runs_beside_the_projection_with_a_note() -> None:
+    needs_arithmetic(torch.float16)
     unet, (x, context) = TinyUNet().half(), picture()
     for site in find_sites(unet):
         site.module.weight.mul_(1000)
@@ -155,7 +157,7 @@ def test_copies_that_are_kept_live_no_longer_than_their_network() -> None:
         engine.attach(unet, plan("<hypernet:n:1>", network(seed, "relu"), unet))
         unet(x, None, context)
         engine.detach()
-        sizes.append(engine._weights.nbytes)
+        sizes.append(engine.nbytes)
     assert sizes == [0] * 6
 
 
@@ -167,7 +169,7 @@ def test_copies_are_kept_from_one_picture_to_the_next() -> None:
         engine.attach(unet, plan("<hypernet:n:1>", kept, unet))
         unet(x, None, context)
         engine.detach()
-        sizes.append(engine._weights.nbytes)
+        sizes.append(engine.nbytes)
     assert sizes[0] > 0 and len(set(sizes)) == 1
 
 
@@ -334,3 +336,39 @@ def test_a_run_without_a_call_tells_nothing() -> None:
     engine.attach(unet, plan)
     assert engine.observed.notes(use.tag for use in plan.applied) == ()
     engine.detach()
+
+
+def test_autocast_is_read_for_each_device_and_for_those_without_it() -> None:
+    assert autocast_dtype(torch.device("cpu")) is None
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert autocast_dtype(torch.device("cpu")) == torch.bfloat16
+        for other in ("cuda", "xpu", "mps", "privateuseone", "meta"):
+            assert autocast_dtype(torch.device(other)) is None
+
+
+@pytest.mark.parametrize("name", ["linear", "relu"])
+def test_under_autocast_the_nets_compute_in_its_type_and_nothing_fails(name: str) -> None:
+    unet, (x, context) = TinyUNet(), picture()
+    engine = Engine()
+    engine.attach(unet, plan_of(f"<hypernet:{name}:0.6>", unet))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        got = unet(x, None, context)
+    assert not engine.failures
+    engine.detach()
+    want = expected(unet, [(name, 0.6)], x, context)
+    assert (got.float() - want).abs().mean() < 0.05 * want.abs().mean()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_nets_stored_in_another_type_than_the_unets_act_there(dtype: torch.dtype) -> None:
+    unet, (x, context) = TinyUNet(), picture()
+    stored = network(1, "relu")
+    pairs = {width: Pair(pair.k.to("cpu", dtype), pair.v.to("cpu", dtype)) for width, pair in stored.pairs.items()}
+    engine = Engine()
+    engine.attach(unet, plan("<hypernet:a:0.5>", Network(pairs), unet))
+    got = unet(x, None, context)
+    assert got.dtype == torch.float32 and not engine.failures
+    engine.attach(unet, plan("<hypernet:a:0.5>", stored, unet))
+    want = unet(x, None, context)
+    engine.detach()
+    assert (got - want).abs().mean() <= 0.01 * want.abs().mean()

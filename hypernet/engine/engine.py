@@ -112,6 +112,11 @@ class Engine:
         return self._weights.dtype
 
     @property
+    def nbytes(self) -> int:
+        """Bytes of the networks' copies that are kept for the UNet, on its device and in its type."""
+        return self._weights.nbytes
+
+    @property
     def attached(self) -> bool:
         """Whether a plan is attached."""
         return self._attached is not None
