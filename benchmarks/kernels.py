@@ -1,4 +1,4 @@
-"""Each kernel alone, on the tokens that a 512x512 step of a batch of two brings to a layer of that width."""
+"""Each kernel alone, on as many tokens as a 512x512 step with a batch of two gives a layer of that width."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TOKENS = {320: 4096, 640: 1024, 768: 77, 1280: 256}
 
 
 def run(options: Options, say: Say) -> Table:
-    """Thousands of tokens a second. `products`: the net's matrix products and nothing else, the limit of a stream."""
+    """Thousands of tokens a second. `products` are the net's matrix products alone, which stream can't beat."""
     table = Table(
         "Each kernel alone, thousand tokens a second",
         dict.fromkeys(("products", "plain", "stream", "collapse", "projection"), ",.0f") | {"fold, ms": ".2f"},

@@ -24,7 +24,7 @@ _MB = 1e6
 
 
 def run(options: Options, say: Say) -> Table:
-    """MB above the same steps without hypernetwork, on the device (a CPU: in the process). `file`: its weights."""
+    """MB above the same steps without a network, on the device, or on a CPU in the process. `file`: its weights."""
     table = Table("Memory beside the UNet, MB", dict.fromkeys(("file", "native", "ours", "after ours"), ",.0f"))
     for name in _CASES:
         say(name)
@@ -43,7 +43,7 @@ def run(options: Options, say: Say) -> Table:
 
 @dataclass(frozen=True)
 class Held:
-    """MB that a process holds since its UNet was ready: during the steps, after them; and the network's weights."""
+    """MB that a process has taken since its UNet was ready, during and after the steps, and the network's weights."""
 
     during: float
     after: float
@@ -86,7 +86,7 @@ _WAYS: dict[str, Callable[[nn.Module, list[Network]], AbstractContextManager[Non
 
 
 def _held(options: Options) -> float:
-    """MB now: of the device, or of the process without what it shares with others."""
+    """MB in use now: of the device, or of the process alone."""
     gc.collect()
     if options.device == "cuda":
         return torch.cuda.memory_allocated() / _MB

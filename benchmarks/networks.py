@@ -51,7 +51,7 @@ NETWORKS: dict[str, Callable[[int], list[Network]]] = {
 
 
 def novelai(widths: tuple[int, ...]) -> Network:
-    """As the leaked files hold them: two linear layers without anything between, in half precision."""
+    """As in the leaked files: two linear layers with nothing between them, in half precision."""
     full = network(widths)
     return Network(
         {width: Pair(pair.k.to("cpu", torch.half), pair.v.to("cpu", torch.half)) for width, pair in full.pairs.items()}
@@ -59,7 +59,7 @@ def novelai(widths: tuple[int, ...]) -> Network:
 
 
 def copies(networks: list[Network]) -> list[Network]:
-    """The same weights as nets that no engine has seen: as if read from disk a moment ago."""
+    """The same weights as new nets, as if just read from disk."""
     return [
         Network(
             {width: Pair(*(Net(width, net.layers) for net in (pair.k, pair.v))) for width, pair in one.pairs.items()}

@@ -1,4 +1,4 @@
-"""How long the extension makes a WebUI wait at its start: what it imports, beyond what the host has imported itself."""
+"""How long the extension delays a WebUI's start: the time of the imports that the host hasn't made itself."""
 
 from __future__ import annotations
 

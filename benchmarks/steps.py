@@ -1,4 +1,4 @@
-"""What a hypernetwork costs a step: ratios to the same UNet without one, alternating in one process.
+"""What a hypernetwork adds to a step, as ratios to the same UNet without one, in turns in one process.
 
 Beside our engine runs the native way: every net of every site in float32 on every call, as AUTOMATIC1111 does it.
 Each round is `none, native, ours (new network), ours, none, ours (new strength), ours`; a ratio is taken to the mean of
@@ -26,7 +26,7 @@ _COLUMNS = dict.fromkeys(("native", "ours", "new network", "new strength"), ".3f
 
 
 def run(options: Options, say: Say) -> Table:
-    """Ratios to a step without hypernetwork. `new ...`: the first step after it, which holds what happens once."""
+    """Ratios to a step without hypernetwork. `new ...`: the first step after it, which includes what is done once."""
     table = Table("A step, as a ratio to one without hypernetwork", _COLUMNS)
     for model in options.models:
         unet = make_unet(model, options)

@@ -1,4 +1,4 @@
-"""What a measurement gives: rows of names and numbers, to print, to keep as JSON and to draw."""
+"""The result of a measurement: rows of names and numbers, to be printed, kept as JSON and drawn."""
 
 from __future__ import annotations
 

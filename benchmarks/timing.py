@@ -1,4 +1,4 @@
-"""How long something takes."""
+"""Timing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 
 
 def seconds(run: Callable[[], object], device: str = "cpu") -> float:
-    """Of one run, until the device is through with it."""
+    """Seconds that one run takes, until the device is done."""
     start = time.perf_counter()
     run()
     if device == "cuda":

@@ -22,7 +22,7 @@ REAL = ("modules.safe", "modules.hypernetworks.hypernetwork")
 
 
 class StandIn(types.ModuleType):
-    """A module of which everything can be imported and nothing works."""
+    """A module from which anything can be imported, and nothing works."""
 
     __path__: ClassVar[list[str]] = []
 

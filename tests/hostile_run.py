@@ -1,4 +1,4 @@
-"""Loads every file of a folder in a process of its own and tells what each did, as JSON: name -> `Outcome`'s fields.
+"""Loads every file of a folder in its own process and prints what each did, as JSON: name -> `Outcome`'s fields.
 
     python hostile_run.py FOLDER
 

@@ -469,7 +469,7 @@ def test_one_line_of_the_log_tells_the_strategies(caplog: pytest.LogCaptureFixtu
 
 
 def test_inference_mode_compares_the_context_once_for_each_unet_call(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its tensors can't tell whether they were written to, and every comparison makes the device wait."""
+    """A device whose tensors don't know whether they were written to, and which every comparison makes wait."""
     compared: list[Tensor] = []
     equal = Contexts._equal
     monkeypatch.setattr(Contexts, "_equal", lambda self, x: (compared.append(x), equal(self, x))[1])

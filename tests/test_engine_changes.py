@@ -1,4 +1,4 @@
-"""Whatever a host does to its UNet between two steps, the next step is the plain formula's on what is there then."""
+"""Whatever a host does to its UNet between two steps, the next step equals the plain formula on the changed UNet."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_any_sequence_of_changes(steps: list[tuple[str, int, int, int, bool]], p
 
 
 def _assert_plain(unet: nn.Module, name: str, x: Tensor, context: Tensor, got: Tensor) -> None:
-    """The same weights in a UNet that no engine ever saw."""
+    """Compares with the same weights in a UNet that never had an engine."""
     fresh = TinyUNet()
     for mine, theirs in zip(find_sites(fresh), find_sites(unet), strict=True):
         bias = theirs.module.bias
@@ -88,7 +88,7 @@ def test_folded_weights_take_no_more_memory_than_the_projections_they_replace() 
 
 
 def _matrices() -> int:
-    """Bytes of all tensors alive, each memory once."""
+    """Bytes of all living tensors; shared memory counts once."""
     gc.collect()
     alive = [found for found in gc.get_objects() if type(found) in (Tensor, nn.Parameter)]
     return sum({t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in alive}.values())

@@ -1,4 +1,4 @@
-"""What goes wrong inside the engine never stops the host's picture, and is told in its true words."""
+"""Errors inside the engine never stop the host's picture, and their true cause is reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who trains or guides through a UNet gets exact gradients, whatever networks are attached to it."""
+"""Gradients through a UNet are exact, whatever networks are attached to it."""
 
 from __future__ import annotations
 

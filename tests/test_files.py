@@ -1,4 +1,4 @@
-"""Which files load, what comes out of them, and what a person is told about the others."""
+"""Which files load, as what, and what the message about the others says."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ X = {width: torch.randn(2, 5, width, generator=torch.Generator().manual_seed(wid
 
 
 def refusal(path: Path) -> UnreadableFile:
-    """The error a file gives; peek and load agree that it can't be read."""
+    """The error that a file gives. Both `peek` and `load` must refuse it."""
     with pytest.raises(UnreadableFile) as caught:
         hypernet.load(path)
     with pytest.raises(UnreadableFile):

@@ -144,7 +144,7 @@ def test_a_broken_cache_is_begun_anew(tmp_path: Path) -> None:
 
 
 def flipped(content: bytes, seed: int) -> bytes:
-    """The content with six bytes replaced, behind the words that make it a database."""
+    """The content with six bytes replaced, after the words that mark a database."""
     chance, damaged = random.Random(seed), bytearray(content)
     for _ in range(6):
         damaged[chance.randrange(16, len(damaged))] = chance.randrange(256)

@@ -1,4 +1,4 @@
-"""No file runs code, ends the process, takes long or takes much memory; each gives the one typed error."""
+"""No file runs code, ends the process, takes long or takes much memory. Each gives the one typed error."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_no_file_runs_code_or_takes_long_or_takes_much_memory() -> None:
 
 
 def test_the_good_file_the_hostile_ones_are_made_from_loads(tmp_path: Path) -> None:
-    """Else they might be refused for another reason than the one in their name."""
+    """Otherwise the hostile ones might be refused for another reason than the one in their name."""
     plain = hostile.plain_records()
     behind = struct.pack("<4s3L", b"PK\7\x08", zlib.crc32(bytes(256)), 256, 256)
     padded = hostile.record("a/version", b"3\n", extra=b"FB\x03\0ZZZ")
@@ -92,7 +92,7 @@ def test_the_good_file_the_hostile_ones_are_made_from_loads(tmp_path: Path) -> N
     "markup", ["<script>alert(1)</script>", "\"'><img src=x onerror=alert(1)>", "{{7*7}}", "../../x"]
 )
 def test_markup_in_a_text_is_only_text(tmp_path: Path, markup: str) -> None:
-    """What shows it escapes it; here it neither hurts nor gets lost."""
+    """Whoever shows it escapes it. Here it is kept as it is."""
     keys = ("name", "sd_checkpoint", "sd_checkpoint_name", "optional_info", "weight_initialization", "another")
     path = tmp_path / "file.pt"
     path.write_bytes(zipped(network(None, None, *((text(key), text(markup)) for key in keys))))
@@ -125,7 +125,7 @@ def test_k_and_v_may_share_their_numbers(tmp_path: Path) -> None:
 
 
 def test_instructions_that_do_no_harm_are_allowed(tmp_path: Path) -> None:
-    """Other versions of Python, and other programs, write DUP, POP, POP_MARK, MEMOIZE, FRAME and texts' older forms."""
+    """Other Pythons and other programs write DUP, POP, POP_MARK, MEMOIZE, FRAME and older forms of texts."""
     named = text("other") + b"\x942" + b"00" + b"(" + text("other") + b"1" + b"U\x03ink"
     frame = b"\x95" + (10).to_bytes(8, "little")
     (tmp_path / "file.pt").write_bytes(zipped(frame + network(None, None, (text("name"), named)), protocol=4))

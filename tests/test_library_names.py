@@ -186,7 +186,7 @@ def test_a_tag_carries_every_name(found: list[Found]) -> None:
 
 
 def spellings(file: Found, name: str) -> set[str]:
-    """All that a file answers to."""
+    """Every name that finds the file."""
     place = unicodedata.normalize("NFC", file.relative)
     bare = re.sub(r"\.(pt|safetensors)$", "", place, flags=re.IGNORECASE)
     return {name, place, bare, place.rpartition("/")[2], bare.rpartition("/")[2]}

@@ -1,4 +1,4 @@
-"""What is shown as HTML somewhere has no markup of a stranger in it. In a real browser: tests/hosts/test_browser.py."""
+"""Nothing that is shown as HTML has a stranger's markup in it. For a real browser see tests/hosts/test_browser.py."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nothing of ours asks the network for anything. That no test does either is seen to in conftest.py."""
+"""Nothing here uses the network unasked. conftest.py makes sure that no test does either."""
 
 from __future__ import annotations
 

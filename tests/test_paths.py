@@ -1,4 +1,4 @@
-"""No name, from a prompt, a file or the API, reaches a file outside the folders; links and Windows' names included."""
+"""No name in a prompt, a file or an API call reaches a file outside the folders, not even through links."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NAMES = (
 
 @pytest.fixture
 def library(tmp_path: Path) -> Iterator[Library]:
-    """Of a folder with one file, beside which lies another that is nobody's business."""
+    """A library of a folder with one file. Beside the folder lies a file that no name may reach."""
     (tmp_path / "secret.pt").write_bytes(b"")
     (tmp_path / "nets").mkdir()
     (tmp_path / "nets" / "ink.pt").write_bytes(b"")
@@ -109,7 +109,7 @@ def test_a_pipe_is_no_file_and_nobody_waits_for_it(library: Library, tmp_path: P
 
 
 def test_a_slow_drive_keeps_only_one_waiting(library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The others, such as the thread that draws the cards, go on with what was there."""
+    """The other threads, such as the one that draws the cards, go on with what was known."""
     library.entries()
     (tmp_path / "nets" / "water.pt").write_bytes(b"")
     reached, released = threading.Event(), threading.Event()

@@ -1,4 +1,4 @@
-"""From tags to what runs at each site, and what is said of what can't run."""
+"""From tags to what runs at each site, and the notes about what can't run."""
 
 from __future__ import annotations
 

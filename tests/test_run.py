@@ -25,7 +25,7 @@ def run() -> ModuleType:
 
 @pytest.fixture
 def fresh(run: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """run.py in a folder of its own, with a .venv that stands ready but empty."""
+    """run.py in a folder of its own, with an empty .venv."""
     (tmp_path / "requirements").mkdir()
     for name in (*run.NEEDED_TO.values(), run.TORCH, "pyproject.toml"):
         (tmp_path / name).write_bytes((ROOT / name).read_bytes())
@@ -38,7 +38,7 @@ def fresh(run: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> M
 
 @pytest.fixture
 def calls(run: ModuleType, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """Every command, which is noted and not run."""
+    """Every command that would have run."""
     noted: list[list[str]] = []
 
     def call(command: list[str], **_: object) -> int:
@@ -100,7 +100,7 @@ def test_a_system_that_pytorch_is_built_for_passes(
 
 
 def test_no_requirements_lie_where_an_extension_installer_looks_for_them() -> None:
-    """It would pin its host's packages to ours."""
+    """It would pin the host's packages to ours."""
     assert not list(ROOT.glob("requirements*.txt"))
 
 

@@ -1,4 +1,4 @@
-"""What `save` writes comes back unchanged, is whole, and is accepted by the programs it is meant for."""
+"""What `save` writes is whole, loads unchanged, and is accepted by the programs it is meant for."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ X = torch.randn(2, 5, 8, generator=torch.Generator().manual_seed(8))
 
 
 def same(a: Raw, b: Raw) -> None:
-    """Two contents of a `.pt` are equal: keys, order, types, bits."""
+    """Compares two contents of a `.pt`: keys, order, types, bits."""
     assert list(a) == list(b)
     for key in a:
         if not isinstance(key, int):

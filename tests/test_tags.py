@@ -1,4 +1,4 @@
-"""What may be typed in a prompt, and what is said about what may not."""
+"""What can be typed in a prompt, and the messages about what can't."""
 
 from __future__ import annotations
 

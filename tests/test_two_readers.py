@@ -1,4 +1,4 @@
-"""What we read in a `.pt` is what PyTorch and `zipfile` read in it, or we read nothing: so nothing can hide in it."""
+"""We read in a `.pt` what PyTorch and `zipfile` read in it, or nothing at all. So nothing can hide in it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Kills, a full disk, folders that may not be written to, two at once: the old file or the new one, whole, always."""
+"""Kills, a full disk, read-only folders, two writers: there is always the whole old file or the whole new one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NOBODY = 65534
 
 @pytest.mark.parametrize("name", WRITERS)
 def test_a_kill_at_any_moment_leaves_whole_files(tmp_path: Path, name: str) -> None:
-    """A short one; python -m tests.kill --kills 1000 for a long one."""
+    """A short run; `python -m tests.kill --kills 1000` is a long one."""
     prepare(name, tmp_path)
     chosen = random.Random(0)
     for _ in range(4):
@@ -68,22 +68,22 @@ def test_a_folder_that_may_not_be_written_to_keeps_its_files(tmp_path: Path, nam
 
 
 def full() -> None:
-    """No file may grow beyond some bytes, as on a disk that has no more."""
+    """As on a full disk: no file may grow beyond 100 bytes."""
     import resource
 
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))
 
 
 def powerless() -> None:
-    """Root may write anywhere."""
-    codecs.lookup("utf-8-sig")  # these are in folders that nobody may not enter
+    """Becomes a user without rights, as root may write anywhere."""
+    codecs.lookup("utf-8-sig")  # while their folders can still be read
     import_module("hypernet.files")
     if os.getuid() == 0:
         os.setuid(NOBODY)
 
 
 def fails(name: str, folder: Path, how: Callable[[], None]) -> None:
-    """A second write in such a world: it says so, and all is as it was."""
+    """A second write under such conditions reports its failure and changes no file."""
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     process = PROCESSES.Process(target=write_once, args=(name, folder, how))
     process.start()
@@ -94,7 +94,7 @@ def fails(name: str, folder: Path, how: Callable[[], None]) -> None:
 
 
 def write_once(name: str, folder: Path, how: Callable[[], None]) -> None:
-    """Exits with 0 where the writer told of its failure. The hash cache only warns: it can be done without."""
+    """Exits with 0 if the writer reported its failure. The hash cache only warns, as nobody depends on it."""
     how()
     try:
         if name == "hashes":

@@ -1,4 +1,4 @@
-"""Axes of the X/Y/Z plot: what each value makes of the tags in a prompt."""
+"""Axes of the X/Y/Z plot: how each value changes the tags in a prompt."""
 
 from __future__ import annotations
 

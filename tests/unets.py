@@ -1,4 +1,4 @@
-"""Tiny UNets with the module names of each family, and the plain formula to hold the engine to."""
+"""Tiny UNets with the module names of each family, and the plain formula to compare the engine with."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ Formula = Callable[[Site, Tensor], Tensor]
 
 @contextmanager
 def plain_formula(unet: nn.Module, formula: Formula) -> Iterator[None]:
-    """Runs the UNet with `formula(site, x)` before every projection: the reference, one hook and no cleverness."""
+    """Runs the UNet with `formula(site, x)` before every projection: the reference, with one plain hook per site."""
 
     def hook(site: Site) -> Callable[[nn.Module, tuple[Tensor, ...]], tuple[Tensor, ...]]:
         return lambda module, args: (formula(site, args[0]), *args[1:])

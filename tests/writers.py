@@ -1,6 +1,6 @@
-"""Everything of ours that writes, as processes that write for ever, and what must be true of the files at any time.
+"""Every writer, as a process that writes for ever, and what must be true of its files at any time.
 
-Each file says by itself which of the writes it is from, so that half of one and half of another would be seen.
+Each file says which write it comes from, so that a mixture of two would be seen.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ FOREIGN = {"modelVersions": [{"id": 1}], "activation": "x" * 5000}
 
 
 def write_network(path: Path, number: int) -> None:
-    """The converter's writer, over a file that is there."""
+    """Writes a network over an existing file."""
     net = Net(64, (Linear(torch.full((64, 64), float(number)), None),))
     hypernet.save(Network({64: Pair(net, net)}, Metadata(step=number)), path, overwrite=True)
 
@@ -61,7 +61,7 @@ def write_hashes(folder: Path, number: int) -> None:
 
 
 def check_hashes(folder: Path) -> None:
-    """The cache is never found broken, and never wrong."""
+    """The cache is never broken and never wrong."""
     with telling() as told:
         hashes = Hashes(folder / "cache.sqlite")
         for file in folder.glob("hashed-*"):
@@ -84,7 +84,7 @@ def check_picture(folder: Path) -> None:
 
 @contextlib.contextmanager
 def telling() -> Iterator[list[str]]:
-    """What the log says meanwhile."""
+    """The log's messages during the block."""
     told: list[str] = []
     handler = logging.Handler()
     handler.emit = lambda record: told.append(record.getMessage())  # type: ignore[method-assign]
@@ -112,7 +112,7 @@ PROCESSES.set_forkserver_preload(["tests.writers"]) if os.name == "posix" else N
 
 
 def prepare(name: str, folder: Path) -> None:
-    """A first write, beside a side file of another program."""
+    """A first write, beside another program's side file."""
     (folder / "file.json").write_text(json.dumps(FOREIGN))
     WRITERS[name][0](folder, 1)
 

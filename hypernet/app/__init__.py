@@ -1,3 +1,3 @@
-"""What a person without a WebUI uses: the demo model, and the app around it."""
+"""For people without a WebUI: the demo model, drawing, and the app."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""From a request to pictures that carry their parameters, as WebUIs write them."""
+"""Draws a request's pictures, with their parameters as WebUIs write them."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def _demo() -> Any:
 
 
 def _silence_diffusers() -> None:
-    """Its bars and remarks are about its own inside."""
+    """Turns off diffusers' and transformers' own bars and messages."""
     import diffusers
     import transformers
 
@@ -140,13 +140,13 @@ def _size(pipe: Hypernetworks, size: tuple[int, int] | None) -> tuple[int, int]:
 
 
 def _hashes(pipe: Hypernetworks) -> Mapping[str, str]:
-    """The networks that acted in the last picture, with the beginnings of their files' sha256."""
+    """Name of each network that acted in the last picture -> sha256 of its file."""
     found = {use.tag.name: pipe.library.find(use.tag.name) for use in pipe.applied}
     return {name: pipe.library.sha256(entry) or "" for name, entry in found.items() if entry is not None}
 
 
 def parameters(request: Request, model: str, hashes: Mapping[str, str]) -> str:
-    """The text WebUIs keep in a picture. request: with seed, size and sampler filled in."""
+    """The text that WebUIs keep in a picture. request: its seed, size and sampler are known."""
     assert request.size is not None, "a picture has a size"
     values: dict[str, object] = {
         "Steps": request.steps,
@@ -171,7 +171,7 @@ def _quoted(value: str) -> str:
 
 
 def save_png(image: Image, path: Path, parameters: str | None = None) -> None:
-    """Writes the picture whole or not at all, its parameters in a text chunk of that name. Makes the folder."""
+    """Writes the picture whole or not at all, with its parameters as a text chunk. Makes the folder. Raises OSError."""
     from PIL.PngImagePlugin import PngInfo
 
     info = PngInfo()

@@ -1,4 +1,4 @@
-"""Samplers by the names that WebUIs give them."""
+"""diffusers' schedulers under the names of WebUIs' samplers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SAMPLERS: Mapping[str, tuple[str, Mapping[str, Any]]] = MappingProxyType(
 
 
 def sampler_name(name: str) -> str:
-    """The name as it is spelled above; capitals don't count. Raises HypernetError."""
+    """The name as spelled above, whatever its capitals. Raises HypernetError."""
     for known in SAMPLERS:
         if known.lower() == name.strip().lower():
             return known
@@ -44,7 +44,7 @@ def set_sampler(pipe: Any, name: str) -> None:
 
 
 def sampler_of(pipe: Any) -> str:
-    """The name of the scheduler a pipeline has, or its class where it has none here."""
+    """The name of a pipeline's scheduler, or that of its class if it has no name here."""
     cls, config = type(pipe.scheduler).__name__, pipe.scheduler.config
     fitting = [
         name

@@ -1,4 +1,4 @@
-"""Commands that can be typed as they are told, in every shell: bash, cmd.exe, PowerShell."""
+"""Commands that hints show, quoted so that they work in bash, cmd.exe and PowerShell."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Coverage-guided fuzzing with atheris (libFuzzer), as long as one likes.
+"""Fuzzing guided by coverage, with atheris (libFuzzer), for as long as you like.
 
     pip install atheris
     python -m tests.fuzz.run pickle --runs 1000000 --corpus FOLDER

@@ -49,7 +49,7 @@ def zip_file(data: bytes) -> None:
 
 
 def zipped(data: bytes) -> None:
-    """A pickle in an archive that is in order, beside 256 bytes of weights: nothing stops it before the layers do."""
+    """A pickle in a good archive beside 256 bytes of weights, so that only the layers can refuse it."""
     whole_file(hostile.archive({"a/data.pkl": data, "a/data/0": bytes(256)}))
 
 
@@ -59,7 +59,7 @@ def legacy(data: bytes) -> None:
 
 
 def safetensors(data: bytes) -> None:
-    """A header of the right length and some weights: what lies in between is left to the fuzzer."""
+    """A header of the right length and some weights. The fuzzer fills the header."""
     header, _, rest = data.partition(b"\0\0")
     whole_file(struct.pack("<Q", len(header) + 1) + b"{" + header + rest)
 

@@ -1,4 +1,4 @@
-"""A short fuzzing run for every day: good and hostile inputs, damaged at random. For long ones see run.py."""
+"""A short fuzzing run: good and hostile inputs, damaged at random. run.py starts long ones."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ class FakeHost:
         self.start()
 
     def start(self) -> None:
-        """The order in which the host brings its parts up, at the start and when its UI reloads."""
+        """Starts the parts in the host's order, as it does at its start and when its UI reloads."""
         from modules import extra_networks, script_callbacks, scripts, shared, ui_extra_networks
 
         scripts.load_scripts(SCRIPTS)
@@ -153,7 +153,7 @@ class FakeHost:
 
 @contextmanager
 def fake_host(folder: Path) -> Iterator[FakeHost]:
-    """Its `modules` are there, and the session is new, as long as this lasts."""
+    """Its `modules` exist and the session is new for the time of the block."""
     before = {name: module for name, module in sys.modules.items() if name.split(".")[0] in ("modules", "hypernet")}
     more = [str(FAKE), *([str(FAKE / "stubs")] if not find_spec("gradio") or not find_spec("fastapi") else [])]
     sys.path[:0] = more

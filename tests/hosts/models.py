@@ -22,7 +22,7 @@ _SD1_CROSS_WIDTHS = (320, 320, 640, 640, 1280, 1280, 1280, 1280, 1280, 640, 640,
 
 @contextmanager
 def file(path: Path, write: Callable[[Path], None]) -> Iterator[Path]:
-    """The file for as long as this lasts; one that is there already stays as it is."""
+    """Makes the file for the time of the block. An existing file stays as it is."""
     if path.exists():
         yield path
         return

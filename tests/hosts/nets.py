@@ -1,4 +1,4 @@
-"""Small networks for a host's UNet: random, strong enough to be seen, gentle enough not to explode."""
+"""Small random networks for a host's UNet, strong enough to be seen and weak enough not to overflow."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ ON_CPU = {
 """What makes a host compute in float32 on a CPU, and download nothing; the others are of Forge's family."""
 ON_CPU_FORGE = "--no-download-sd-model --always-cpu --all-in-fp32"
 WANT_HIRES_MODULES = ("forge", "neo", "reforge4")
-"""Hosts whose API can't do without being told which text encoders and VAE the hires pass uses."""
+"""Hosts whose API must be told which text encoders and VAE the hires pass uses."""
 
 
 _TAG = re.compile(r"<hypernet:([^:>]+)(?::([^:>]*))?>")

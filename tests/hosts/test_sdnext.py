@@ -412,7 +412,7 @@ class Real:
         """The request with tags of strength 0.7 is the one without, where the parts of that strength are carried.
 
         times: by how much what the tags do outweighs the difference.
-        The host rounds on its way, and a model of random weights makes much of that: hardly other strengths tell.
+        The host rounds, and a model with random weights amplifies it. Slightly other strengths show by how much.
         """
         without, _ = self.draw(**plain, **request)
         reference = self.with_formula(parts(0.7), **plain, **request)
