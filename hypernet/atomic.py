@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import stat
@@ -20,8 +21,11 @@ def writing(path: str | Path) -> Iterator[IO[bytes]]:
     """A binary stream to a hidden temporary file beside `path`, which takes the place of `path` when all went well.
 
     An existing file keeps its permissions; a link is written through, not replaced. Raises OSError, `path` untouched.
+    Nothing but a file is replaced: root could replace /dev/null.
     """
     target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_file():
+        raise OSError(errno.EINVAL, "it is not a file, so that it can't be replaced", str(target))
     temporary = target.with_name(f".hypernet-{secrets.token_hex(8)}.tmp")
     try:
         with temporary.open("xb") as stream:

@@ -91,3 +91,12 @@ def test_a_file_that_windows_does_not_replace_is_told_with_the_reason(
         write_bytes(path, b"new")
     assert caught.value.filename == str(path)
     assert [file.name for file in tmp_path.iterdir()] == ["ink.json"]
+
+
+@posix_only
+def test_only_a_file_is_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(OSError, match="it is not a file"):
+        write_bytes(pipe, b"new")
+    assert pipe.is_fifo()
