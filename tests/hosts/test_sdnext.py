@@ -6,6 +6,7 @@ The real one needs the repository and `tests/hosts/probe_sdnext` in its `extensi
 from __future__ import annotations
 
 import copy
+import html
 import json
 import os
 import re
@@ -71,7 +72,10 @@ class Page:
     def update_all_previews(self, items: list[dict[str, Any]]) -> None: ...
 
     def create_html(self, item: dict[str, Any], tabname: str) -> str:
-        return "{name} {search_term} {version} {filename}".format(**item)
+        name, title = html.escape(item["name"]), Path(item["name"].replace("_", " ")).name
+        path, short = html.escape(item["filename"]), Path(item["filename"]).stem
+        rest = "{search_term} {version}".format(**item)
+        return f"<div title='{name}' data-filename='{path}' data-short='{short}'><div>{title}</div></div>{rest}"
 
 
 def parse_prompt(prompt: str) -> tuple[str, dict[str, list[Any]]]:
@@ -339,6 +343,18 @@ def test_a_file_name_cannot_write_into_the_page(fake: Fake, tmp_path: Path) -> N
     fake.session.catalogue.refresh()
     page = make_page(fake.modules["ui_extra_networks"], fake.session.catalogue)
     assert all("<img" not in page.create_html(item, "txt2img") for item in page.list_items())
+
+
+def test_a_card_has_its_names_escaped_once(fake: Fake, tmp_path: Path) -> None:
+    path = tmp_path / "it's_R&B.safetensors"
+    save(network(), path)
+    fake.session.catalogue.refresh()
+    page = make_page(fake.modules["ui_extra_networks"], fake.session.catalogue)
+    (card,) = (page.create_html(item, "txt2img") for item in page.list_items() if item["name"] != "ink")
+    assert "title='it&#x27;s_R&amp;B'" in card
+    assert "<div>it&#x27;s R&amp;B</div>" in card
+    assert "data-short='it&#x27;s_R&amp;B'" in card
+    assert f"data-filename='{html.escape(str(path))}'" in card
 
 
 Part = tuple[str, float, int, int]

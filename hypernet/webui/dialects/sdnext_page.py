@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 from datetime import datetime
+from pathlib import PurePath
 from typing import Any
 
 from hypernet.library import Entry
@@ -15,6 +16,9 @@ from hypernet.webui.facts import line
 
 TITLE = "Hypernetwork"
 """The host shows no page of another title: this one it still knows."""
+
+_NAME, _PATH = "\ue000", "\ue001"
+"""What no file's name has in it."""
 
 
 def make_page(ui_extra_networks: Any, catalogue: Catalogue) -> Any:
@@ -42,11 +46,10 @@ def make_page(ui_extra_networks: Any, catalogue: Catalogue) -> Any:
             return written or next((line(catalogue.facts(entry), entry.stamp.size) for entry in found), "")
 
         def create_html(self, item: dict[str, Any], tabname: str) -> Any:
-            """The host writes some of these into the page as they are."""
-            safe = {
-                key: html.escape(item[key]) for key in ("name", "filename", "version", "search_term", "description")
-            }
-            return super().create_html({**item, **safe}, tabname)
+            """The host writes name and path twice each, escaped and as they are: it gets marks for them."""
+            safe = {key: html.escape(item[key]) for key in ("version", "search_term", "description")}
+            made = super().create_html({**item, **safe, "name": _NAME, "filename": _PATH}, tabname)
+            return _with_names(made, item["name"], item["filename"]) if isinstance(made, str) else made
 
         def _item(self, entry: Entry) -> dict[str, Any]:
             path = entry.shown_path
@@ -73,3 +76,16 @@ def make_page(ui_extra_networks: Any, catalogue: Catalogue) -> Any:
             }
 
     return HypernetworkPage()
+
+
+def _with_names(made: str, name: str, path: str) -> str:
+    """A card with the real texts, escaped once, in the place of the marks."""
+    shown, stem = PurePath(name.replace("_", " ")).name, PurePath(path).stem
+    for mark, text in (
+        (f">{_NAME}", f">{html.escape(shown)}"),
+        (f"data-short='{_PATH}'", f"data-short='{html.escape(stem)}'"),
+        (_NAME, html.escape(name)),
+        (_PATH, html.escape(path)),
+    ):
+        made = made.replace(mark, text)
+    return made
