@@ -19,7 +19,7 @@ PREVIEW_ROUTE = "hypernet/v1/preview"
 """Where a card's picture is, seen from the page."""
 
 _MISNAMED = re.compile(r"<(?:hypernetworks?|hypernets|hn):([^<>]*)>", re.IGNORECASE)
-_SPLIT = re.compile(r"\s*[,\n]\s*")
+_SPLIT = re.compile(r"[,\n]")
 
 
 def cards(catalogue: Catalogue) -> list[dict[str, Any]]:
@@ -62,7 +62,7 @@ def words(catalogue: Catalogue, entry: Entry) -> list[str]:
     """The trigger words: what the user noted, else what Civitai's file says."""
     user = catalogue.library.user_metadata(entry)
     if user.activation_text:
-        return [word for word in _SPLIT.split(user.activation_text.strip()) if word]
+        return [word.strip() for word in _SPLIT.split(user.activation_text) if word.strip()]
     civitai = catalogue.library.civitai_info(entry)
     return list(civitai.trained_words) if civitai is not None else []
 

@@ -32,6 +32,10 @@ def damaged(draw: st.DrawFn, target: str) -> bytes:
             | st.sampled_from((b"", data[start : start + length] * 2, b"\xff" * length, other[at : at + 4 * length]))
         )
         data = data[:start] + new + data[start + length :]
+    if draw(st.integers(0, 9)) == 0:  # what is slow is slow on long inputs only
+        start = draw(st.integers(0, len(data)))
+        piece = data[start : start + draw(st.integers(1, 12))]
+        data = data[:start] + piece * (50_000 // max(len(piece), 1)) + data[start:]
     return data
 
 
