@@ -201,20 +201,25 @@ def finite(read: ReadTensor) -> ReadTensor:
 def refuse_unless_finite(tensor: Tensor) -> None:
     """Raises FormatError when a weight is NaN or infinite: such a network turns every picture black.
 
-    Read as whole numbers without their sign, such floats are the largest of all. A few thousand at a time need no
-    memory to speak of, unlike `torch.isfinite`. tensor: contiguous.
+    A few thousand are looked at together, which needs no memory to speak of, unlike `torch.isfinite`.
+    tensor: contiguous.
     """
-    whole, infinity = INFINITY[tensor.dtype]
-    bits = tensor.view(-1).view(whole)
-    unsigned = (1 << (8 * tensor.element_size() - 1)) - 1
-    buffer = torch.empty(min(_CHUNK, bits.numel()), dtype=whole)
-    for start in range(0, bits.numel(), _CHUNK):
-        chunk = bits[start : start + _CHUNK]
-        if int(torch.bitwise_and(chunk, unsigned, out=buffer[: chunk.numel()]).max()) >= infinity:
+    flat = tensor.view(-1)
+    for start in range(0, flat.numel(), _CHUNK):
+        if not _is_finite(flat[start : start + _CHUNK]):
             raise FormatError(
                 "some of its weights are not numbers (NaN or infinite): its training failed, or the file is damaged.",
                 "Use an earlier save of the same training, or another copy of the file.",
             )
+
+
+def _is_finite(chunk: Tensor) -> bool:
+    if chunk.dtype in (torch.float32, torch.float64):
+        return all(math.isfinite(float(extreme)) for extreme in torch.aminmax(chunk))  # both are NaN where one is
+    # Of the short types, older versions of torch compare whole numbers alone. Without their sign, NaN and infinity
+    # are the largest of all.
+    whole, infinity = INFINITY[chunk.dtype]
+    return int((chunk.view(whole) & 0x7FFF).max()) < infinity
 
 
 def raw(tensor: Tensor) -> bytearray:
