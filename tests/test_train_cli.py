@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytest.importorskip("accelerate")
+
 from hypernet.cli.train import plot, read_settings
 from hypernet.errors import HypernetError
 from hypernet.train.settings import Settings

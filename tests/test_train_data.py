@@ -13,6 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+pytest.importorskip("accelerate")
+
 from hypernet.errors import HypernetError
 from hypernet.train import chance
 from hypernet.train.base import Base

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+pytest.importorskip("accelerate")
+
 import hypernet
 from hypernet.app.demo import WEIGHTS
 from hypernet.train.settings import Settings

@@ -19,6 +19,8 @@ import pytest
 import torch
 from safetensors import safe_open
 
+pytest.importorskip("accelerate")
+
 import hypernet
 from hypernet import atomic
 from hypernet.errors import HypernetError

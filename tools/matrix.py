@@ -22,7 +22,10 @@ ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENTS = ROOT / "build" / "matrix"
 """The folder of the virtual environments."""
 
-TOOLS = ("safetensors", "pytest>=8", "hypothesis>=6.100", "pillow", "typer>=0.12", "rich>=13")
+TOOLS = (
+    *("safetensors", "pytest>=8", "hypothesis>=6.100", "pillow", "typer>=0.12", "rich>=13"),
+    *("requests>=2.28", "fastapi>=0.94", "httpx"),
+)
 """What each row installs besides its own packages. Tests that need more skip themselves."""
 
 
