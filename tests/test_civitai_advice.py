@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 pytest.importorskip("requests")
 
 from hypernet.civitai.advice import MAX_TEXT, Advice, advice
-from hypernet.civitai.plain import plain
+from hypernet.civitai.html_text import plain
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""From Civitai into the folder, against a server that speaks its shapes and misbehaves."""
+"""From Civitai into the folder, against a server that answers as it does and misbehaves."""
 
 from __future__ import annotations
 

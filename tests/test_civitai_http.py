@@ -29,10 +29,10 @@ from hypernet.civitai import (
     Search,
     Unreachable,
     Watch,
+    answers,
     get,
     http,
     key_from_environment,
-    shapes,
 )
 from hypernet.civitai.connection import is_public, looks_private
 from hypernet.civitai.http import Http
@@ -166,11 +166,11 @@ ANSWERS = st.recursive(
 
 @given(answer=ANSWERS)
 def test_whatever_the_site_sends_is_read_or_left(answer: Any) -> None:
-    shapes.page({"items": [answer], "metadata": answer})
-    shapes.page(answer)
-    if model := shapes.model({"id": 1, "modelVersions": [answer, {"id": 2, "files": answer, "images": [answer]}]}):
+    answers.page({"items": [answer], "metadata": answer})
+    answers.page(answer)
+    if model := answers.model({"id": 1, "modelVersions": [answer, {"id": 2, "files": answer, "images": [answer]}]}):
         assert all(file.download.startswith("/api/download/models/") for v in model.versions for file in v.files)
-    shapes.version(answer)
+    answers.version(answer)
 
 
 # Redirects

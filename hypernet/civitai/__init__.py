@@ -9,6 +9,7 @@ with Civitai(key_from_environment()) as civitai:
 from __future__ import annotations
 
 from hypernet.civitai.advice import Advice, advice
+from hypernet.civitai.answers import File, Image, Model, Page, Version
 from hypernet.civitai.client import (
     BASES,
     PERIODS,
@@ -23,10 +24,9 @@ from hypernet.civitai.connection import CivitaiError, Refused
 from hypernet.civitai.get import Got, get, safe_copy
 from hypernet.civitai.http import Interrupted, KeyNeeded, NotThere, Unreachable
 from hypernet.civitai.lookup import Looked, lookup
+from hypernet.civitai.progress import Cancelled, Progress, Watch
 from hypernet.civitai.reference import Reference, reference
-from hypernet.civitai.shapes import File, Image, Model, Page, Version
 from hypernet.civitai.tasks import Task, Tasks
-from hypernet.civitai.watch import Cancelled, Progress, Watch
 
 __all__ = [
     "BASES",

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TypeVar
 
-from hypernet.civitai import shapes
+from hypernet.civitai import answers
+from hypernet.civitai.answers import Image, Model, Page, Version
 from hypernet.civitai.connection import CivitaiError
 from hypernet.civitai.http import Http, NotThere
+from hypernet.civitai.progress import Watch
 from hypernet.civitai.reference import Reference
-from hypernet.civitai.shapes import Image, Model, Page, Version
-from hypernet.civitai.watch import Watch
 
 SITE = "https://civitai.com"
 """The site's address."""
@@ -84,15 +84,15 @@ class Civitai:
         if search.sort not in SORTS or search.period not in PERIODS:
             raise CivitaiError(f"Civitai sorts by {', '.join(SORTS)}, over {', '.join(PERIODS)}.")
         wanted = {"query": search.text, "tag": search.tag, "username": search.creator, "baseModels": search.base}
-        query = [("types", shapes.KIND), ("limit", str(min(max(search.limit, 1), 100)))]
+        query = [("types", answers.KIND), ("limit", str(min(max(search.limit, 1), 100)))]
         query += [("sort", search.sort), ("period", search.period), ("nsfw", "true" if search.adult else "false")]
         query += [(name, value.strip()) for name, value in wanted.items() if value.strip()]
         query += [("cursor", cursor)] if cursor else []
-        return shapes.page(self.http.get_json("/api/v1/models", query, watch))
+        return answers.page(self.http.get_json("/api/v1/models", query, watch))
 
     def model(self, number: int, watch: Watch | None = None) -> Model:
         """The model with this number."""
-        return _there(shapes.model(self.http.get_json(f"/api/v1/models/{number}", (), watch)))
+        return _there(answers.model(self.http.get_json(f"/api/v1/models/{number}", (), watch)))
 
     def models(self, numbers: Iterable[int], watch: Watch | None = None) -> dict[int, Model]:
         """Many models in few requests, by number; those that the site does not list are missing."""
@@ -101,17 +101,17 @@ class Civitai:
         for start in range(0, len(wanted), _MODELS_AT_ONCE):
             some = ",".join(map(str, wanted[start : start + _MODELS_AT_ONCE]))
             query = [("ids", some), ("limit", "100"), ("nsfw", "true")]
-            page = shapes.page(self.http.get_json("/api/v1/models", query, watch))
+            page = answers.page(self.http.get_json("/api/v1/models", query, watch))
             found.update((model.id, model) for model in page.models if model.id in wanted)
         return found
 
     def version(self, number: int, watch: Watch | None = None) -> Version:
         """The version with this number."""
-        return _there(shapes.version(self.http.get_json(f"/api/v1/model-versions/{number}", (), watch)))
+        return _there(answers.version(self.http.get_json(f"/api/v1/model-versions/{number}", (), watch)))
 
     def by_hash(self, digest: str, watch: Watch | None = None) -> Version:
         """The version that has a file with this hash: sha256, its first ten digits, or another that the site knows."""
-        return _there(shapes.version(self.http.get_json(f"/api/v1/model-versions/by-hash/{digest}", (), watch)))
+        return _there(answers.version(self.http.get_json(f"/api/v1/model-versions/by-hash/{digest}", (), watch)))
 
     def by_hashes(self, digests: Sequence[str], watch: Watch | None = None) -> dict[str, Version]:
         """Versions by the sha256 of a file of theirs; a hundred with each request. Those unknown are missing."""
@@ -119,12 +119,12 @@ class Civitai:
         wanted = list(dict.fromkeys(digest.lower() for digest in digests))
         found: dict[str, Version] = {}
         for start in range(0, len(wanted), _HASHES_AT_ONCE):
-            watch.tell("Asking Civitai", start, len(wanted))
+            watch.report("Asking Civitai", start, len(wanted))
             some = wanted[start : start + _HASHES_AT_ONCE]
             answer = self.http.post_json("/api/v1/model-versions/by-hash", [one.upper() for one in some], watch)
             if not isinstance(answer, list):
                 raise CivitaiError("Civitai did not answer with a list: try again later.")
-            for version in map(shapes.version, answer):
+            for version in map(answers.version, answer):
                 for digest in some:
                     if version is not None and version.holds(digest):
                         found[digest] = _older(found.get(digest), version)
@@ -159,7 +159,7 @@ class Civitai:
         try:
             return self.model(version.model_id, watch)
         except NotThere:
-            return shapes.model_of(version)
+            return answers.model_of(version)
 
 
 def _there(found: T | None) -> T:

@@ -69,8 +69,8 @@ class PublicAdapter(HTTPAdapter):
 
 def _pools(private: Set[str]) -> dict[str, Any]:
     def checked(connection: HTTPConnection, made: socket.socket) -> socket.socket:
-        place = f"{connection.host}:{connection.port}"
-        if place in private or is_public(made.getpeername()[0]):
+        address = f"{connection.host}:{connection.port}"
+        if address in private or is_public(made.getpeername()[0]):
             return made
         made.close()
         raise Refused(f"Civitai sent us to {connection.host}, which is not on the internet: it was not asked.")

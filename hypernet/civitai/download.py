@@ -18,10 +18,10 @@ from typing import IO
 import requests
 
 from hypernet import atomic
+from hypernet.civitai.answers import File
 from hypernet.civitai.connection import CivitaiError
 from hypernet.civitai.http import Http, Interrupted
-from hypernet.civitai.shapes import File
-from hypernet.civitai.watch import Watch
+from hypernet.civitai.progress import Watch
 from hypernet.text import printable, size_in_words
 
 MAX_SIZE = 4 << 30
@@ -74,7 +74,7 @@ def _complete(http: Http, file: File, part: Path, watch: Watch) -> None:
         except _TooLarge:
             _forget(part)
             raise
-        watch.tell(f"Checking {printable(file.name)}", 0, None, "bytes")
+        watch.report(f"Checking {printable(file.name)}", 0, None, "bytes")
         problem = _wrong(file, part, watch)
         if problem is None:
             return
@@ -131,13 +131,13 @@ def _copy(
     """Appends the answer's body; returns how many bytes the file has now."""
     got = start
     doing = f"Downloading {printable(file.name)}"
-    watch.tell(doing, got, total, "bytes")
+    watch.report(doing, got, total, "bytes")
     try:
         for piece in response.iter_content(_CHUNK):
             stream.write(piece)
             got += len(piece)
             _refuse_large(file, got)
-            watch.tell(doing, got, total, "bytes")
+            watch.report(doing, got, total, "bytes")
     except requests.RequestException:
         raise Interrupted(f"{printable(file.name)}: the connection broke off.") from None
     finally:

@@ -8,15 +8,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hypernet import atomic, files
-from hypernet.civitai import shapes
+from hypernet.civitai import answers
 from hypernet.civitai.advice import Advice, advice
+from hypernet.civitai.answers import File, Image, Model, Version
 from hypernet.civitai.client import Civitai
 from hypernet.civitai.connection import CivitaiError
 from hypernet.civitai.download import downloaded, sha256
 from hypernet.civitai.filenames import safe_stem
+from hypernet.civitai.progress import Watch
 from hypernet.civitai.reference import Reference, reference
-from hypernet.civitai.shapes import File, Image, Model, Version
-from hypernet.civitai.watch import Watch
 from hypernet.errors import UnreadableFile
 from hypernet.library import SUFFIXES, Library, sidefiles
 from hypernet.library.sidefiles import Recommended, Source
@@ -69,7 +69,7 @@ def get(
     A file that is here already is not replaced, nor what the user wrote beside it. Raises HypernetError, OSError.
     """
     watch = watch or Watch()
-    watch.tell("Asking Civitai", 0, None)
+    watch.report("Asking Civitai", 0, None)
     meant = reference(wanted, civitai.http.site) if isinstance(wanted, str) else wanted
     model, version = civitai.resolve(meant, watch)
     file = chosen(model, version, meant)
@@ -99,7 +99,7 @@ def safe_copy(path: Path) -> Path:
 def chosen(model: Model, version: Version, meant: Reference) -> File:
     """The file of a version to download. Raises CivitaiError if there is none, or none of a hypernetwork."""
     kind = model.kind or version.kind
-    if kind != shapes.KIND:
+    if kind != answers.KIND:
         raise CivitaiError(f"“{model.name}” is no hypernetwork but of the kind {kind or 'unknown'}.")
     ours = [file for file in version.files if file.kind in ("Model", "Pruned Model", "")]
     if meant.file is not None:
@@ -159,7 +159,7 @@ def add_preview(civitai: Civitai, path: Path, version: Version, watch: Watch, *,
     image = _pick(version.images, adult)
     if image is None:
         return None
-    watch.tell("Downloading the preview", 0, None)
+    watch.report("Downloading the preview", 0, None)
     picture, suffix = civitai.picture(image, watch)
     return sidefiles.write_preview(path, picture, suffix, plain_file)
 
@@ -179,7 +179,7 @@ def _downloaded(
             "It can only be kept as .safetensors, which nothing is run from."
         )
     with downloaded(civitai.http, file, folder, watch) as part:
-        watch.tell(f"Reading {printable(file.name)}", 0, None)
+        watch.report(f"Reading {printable(file.name)}", 0, None)
         try:
             network = files.load(part, mapped=False)  # our reader: nothing in the file is run
             container = files.peek(part).container
@@ -248,10 +248,10 @@ def _pick(images: tuple[Image, ...], adult: bool) -> Image | None:
 
 def _info(model: Model, version: Version) -> dict[str, object]:
     """A version as the API gives it by itself, with its model's texts: what Civitai Helper stores."""
-    told = dict(version.raw)
-    about = told.get("model")
-    told["modelId"] = version.model_id
-    told["model"] = {
+    info = dict(version.raw)
+    about = info.get("model")
+    info["modelId"] = version.model_id
+    info["model"] = {
         **(about if isinstance(about, dict) else {}),
         "name": model.name,
         "type": model.kind,
@@ -259,7 +259,7 @@ def _info(model: Model, version: Version) -> dict[str, object]:
         "description": model.raw.get("description"),
         "tags": list(model.tags),
     }
-    images = told.get("images")
+    images = info.get("images")
     if isinstance(images, list) and len(str(images)) > sidefiles.MAX_JSON // 4:
-        told["images"] = [{"url": image.url} for image in version.images[:10]]
-    return told
+        info["images"] = [{"url": image.url} for image in version.images[:10]]
+    return info

@@ -17,7 +17,7 @@ import requests
 
 from hypernet import __version__
 from hypernet.civitai.connection import CivitaiError, PublicAdapter, Refused, looks_private
-from hypernet.civitai.watch import Watch
+from hypernet.civitai.progress import Watch
 from hypernet.text import printable
 
 AGENT = f"hypernet/{__version__} (hypernetworks for Stable Diffusion; python-requests)"
@@ -25,7 +25,7 @@ AGENT = f"hypernet/{__version__} (hypernetworks for Stable Diffusion; python-req
 MAX_JSON = 32 << 20
 """Bytes. A page of a hundred models has about two million."""
 TIMEOUT = (15.0, 30.0)
-"""Seconds to connect, and between two pieces of an answer."""
+"""Seconds to connect, and between two chunks of an answer."""
 MAX_ANSWER_TIME = 120.0
 """Seconds for an answer that is no download."""
 TRIES = 5
@@ -72,8 +72,8 @@ class Http:
         self._session = requests.Session()
         self._session.headers.update({"User-Agent": AGENT, "Accept": "*/*"})
         self._session.auth = self._sign  # also keeps requests from looking for a password in ~/.netrc
-        adapter = PublicAdapter(private | {_place(self.site)})
-        self._private = private | {_place(self.site)}
+        adapter = PublicAdapter(private | {_host_and_port(self.site)})
+        self._private = private | {_host_and_port(self.site)}
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, adapter)
 
@@ -186,14 +186,14 @@ class Http:
             prepared = self._session.prepare_request(request)
             assert prepared.url is not None
             parts = urlsplit(prepared.url)
-            place = _place(prepared.url)
+            address = _host_and_port(prepared.url)
         except (requests.RequestException, ValueError) as error:
             raise Refused("Civitai sent us to an address that is none.") from error
         if parts.scheme not in ("https", urlsplit(self.site).scheme):
             raise Refused(f"Civitai sent us to an address that is not secure ({parts.scheme}): it was not asked.")
         if "@" in parts.netloc:
             raise Refused("Civitai sent us to an address with a password in it: it was not asked.")
-        if place not in self._private and looks_private(parts.hostname or ""):
+        if address not in self._private and looks_private(parts.hostname or ""):
             host = printable(parts.hostname or "nowhere")
             raise Refused(f"Civitai sent us to {host}, which is not on the internet: it was not asked.")
         return prepared
@@ -240,31 +240,31 @@ class Http:
         """': what the site says.', or nothing."""
         try:
             text = _whole(response, _MAX_MESSAGE, Watch()).decode("utf-8", "replace")
-            told = json.loads(self._without_key(text))
+            answer = json.loads(self._without_key(text))
         except (CivitaiError, requests.RequestException, ValueError, RecursionError):
             return ""
-        if not isinstance(told, dict):
+        if not isinstance(answer, dict):
             return ""
-        texts = [told[key] for key in ("message", "error") if isinstance(told.get(key), str)]
+        texts = [answer[key] for key in ("message", "error") if isinstance(answer.get(key), str)]
         said = " ".join(printable(texts[0]).split())[:200].rstrip(".!") if texts else ""
         return f": {said}." if said else ""
 
 
 def _whole(response: requests.Response, limit: int, watch: Watch) -> bytes:
     """The body. Raises CivitaiError if it is longer than `limit` bytes or takes too long; Interrupted; Cancelled."""
-    pieces, size, end = [], 0, time.monotonic() + MAX_ANSWER_TIME
+    chunks, size, end = [], 0, time.monotonic() + MAX_ANSWER_TIME
     try:
-        for piece in response.iter_content(_CHUNK):
+        for chunk in response.iter_content(_CHUNK):
             watch.check()
-            pieces.append(piece)
-            size += len(piece)
+            chunks.append(chunk)
+            size += len(chunk)
             if size > limit:
                 raise CivitaiError(f"Civitai's answer is longer than the {limit >> 10} kB that are taken.")
             if time.monotonic() > end:
                 raise Interrupted("Civitai's answer takes too long: try again later.")
     except requests.RequestException as error:
         raise Interrupted(_unreachable(error)) from None
-    return b"".join(pieces)
+    return b"".join(chunks)
 
 
 def _joined(url: str, target: str) -> str:
@@ -322,6 +322,6 @@ def _origin(url: str) -> str:
     return f"{parts.scheme}://{parts.hostname or ''}{port}"
 
 
-def _place(url: str) -> str:
+def _host_and_port(url: str) -> str:
     parts = urlsplit(url)
     return f"{parts.hostname}:{parts.port or {'http': 80, 'https': 443}.get(parts.scheme)}"

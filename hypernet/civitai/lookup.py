@@ -7,11 +7,11 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from hypernet.civitai.advice import Advice
+from hypernet.civitai.answers import Model, Version, model_of
 from hypernet.civitai.client import Civitai
 from hypernet.civitai.get import add_preview, describe, plain_file
 from hypernet.civitai.http import NotThere
-from hypernet.civitai.shapes import Model, Version, model_of
-from hypernet.civitai.watch import Cancelled, Watch
+from hypernet.civitai.progress import Cancelled, Watch
 from hypernet.errors import HypernetError
 from hypernet.library import Entry, Library, sidefiles
 
@@ -62,7 +62,7 @@ def lookup(
     models = _models(civitai, versions.values(), watch)
     made = []
     for number, (entry, digest) in enumerate(digests.items()):
-        watch.tell(f"Writing what Civitai says of {entry.name}" if write else "Comparing", number, len(digests))
+        watch.report(f"Writing what Civitai says of {entry.name}" if write else "Comparing", number, len(digests))
         version = versions.get(digest)
         model = models.get(version.model_id) if version else None
         looked = Looked(entry, digest, model, version, _update(model, version), Advice(), ())
@@ -76,7 +76,7 @@ def _digests(library: Library, entries: Sequence[Entry], watch: Watch) -> dict[E
     """sha256 of each file as it was downloaded; empty for one that can't be read."""
     digests = {}
     for number, entry in enumerate(entries):
-        watch.tell(f"Hashing {entry.name}", number, len(entries))
+        watch.report(f"Hashing {entry.name}", number, len(entries))
         try:
             digests[entry] = sidefiles.recommended(entry.path, plain_file).source.sha256 or library.sha256(entry) or ""
         except HypernetError:
@@ -86,7 +86,7 @@ def _digests(library: Library, entries: Sequence[Entry], watch: Watch) -> dict[E
 
 def _models(civitai: Civitai, versions: Iterable[Version], watch: Watch) -> dict[int, Model]:
     """Their models by number. Those that the site no longer lists are missing."""
-    watch.tell("Asking Civitai for descriptions", 0, None)
+    watch.report("Asking Civitai for descriptions", 0, None)
     wanted = {version.model_id for version in versions}
     found = civitai.models(wanted, watch)
     for number in sorted(wanted - found.keys()):  # not listed, yet there for who has the number

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from hypernet.civitai.connection import CivitaiError
-from hypernet.civitai.watch import Progress, Watch
+from hypernet.civitai.progress import Progress, Watch
 from hypernet.errors import HypernetError
 
 _log = logging.getLogger(__name__)
@@ -79,8 +79,8 @@ class Tasks:
         result, error = None, ""
         try:
             result = work(watch)
-        except HypernetError as refused:
-            error = str(refused)
+        except HypernetError as problem:
+            error = str(problem)
         except OSError as broken:
             error = f"The system can't write it: {broken.strerror or type(broken).__name__}."
         except Exception:

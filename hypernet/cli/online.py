@@ -44,13 +44,13 @@ def search(
 
     hypernet search --sort Newest --base "SD 1.5"
     """
-    from hypernet.civitai import Search, forms
+    from hypernet.civitai import Search, json_forms
 
     wanted = Search(text, tag, creator, base, sort, period, adult, limit)
     with _client(site) as civitai, _watched() as watch:
         page = civitai.search(wanted, cursor, watch)
     if as_json:
-        show_json(forms.page_form(page))
+        show_json(json_forms.page_form(page))
         return
     if not page.models:
         note("Civitai has no such hypernetwork.")
@@ -86,7 +86,7 @@ def get(
 
     hypernet get 4@5 --safetensors -H models/hypernetworks
     """
-    from hypernet.civitai import forms, get
+    from hypernet.civitai import get, json_forms
     from hypernet.library import Library
 
     target = folders[0] if folders else next((f for f in USUAL_FOLDERS if f.is_dir()), USUAL_FOLDERS[-1])
@@ -96,7 +96,7 @@ def get(
     for text in got.notes:
         note(text)
     if as_json:
-        show_json(forms.got_form(got))
+        show_json(json_forms.got_form(got))
         return
     out.print(table("", "", rows=_told(got)))
     if got.pickle:
@@ -122,7 +122,7 @@ def lookup(
 
     hypernet lookup ink water -H models/hypernetworks --dry-run
     """
-    from hypernet.civitai import forms, lookup
+    from hypernet.civitai import json_forms, lookup
     from hypernet.library import Library, NotFound
 
     library = Library(_folders(folders))
@@ -139,7 +139,7 @@ def lookup(
         for text in one.notes:
             note(f"{one.entry.name}: {text}")
     if as_json:
-        show_json([forms.looked_form(one) for one in looked])
+        show_json([json_forms.looked_form(one) for one in looked])
         return
     if not looked:
         note("There are no hypernetworks here.")

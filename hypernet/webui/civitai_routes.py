@@ -20,32 +20,32 @@ def add_civitai_routes(app: Any, catalogue: Catalogue, options: Mapping[str, Any
     if find_spec("requests") is None:
         return
     from hypernet.civitai import key_from_environment
-    from hypernet.civitai.desk import Desk
+    from hypernet.civitai.backend import Backend
 
-    desk = Desk(
+    backend = Backend(
         library=lambda: catalogue.library,
         key=lambda: catalogue.settings.civitai_key or key_from_environment(),
         changed=catalogue.refresh,
     )
 
     def search(asked: Asked) -> Any:
-        return _or_said(lambda: desk.search(asked))
+        return _or_said(lambda: backend.search(asked))
 
     def preview(model: int) -> Any:
-        content, kind = _or_said(lambda: desk.preview(model))
+        content, kind = _or_said(lambda: backend.preview(model))
         return Response(content, media_type=kind, headers={"Cache-Control": "max-age=604800"})
 
     def get(asked: Asked) -> Any:
-        return _or_said(lambda: desk.get(asked))
+        return _or_said(lambda: backend.get(asked))
 
     def lookup(asked: Asked) -> Any:
-        return _or_said(lambda: desk.lookup(asked))
+        return _or_said(lambda: backend.lookup(asked))
 
     def state(task: str) -> Any:
-        return _or_said(lambda: desk.state(task))
+        return _or_said(lambda: backend.state(task))
 
     def cancel(task: str) -> Any:
-        return _or_said(lambda: desk.cancel(task))
+        return _or_said(lambda: backend.cancel(task))
 
     there = {getattr(route, "path", None) for route in app.routes}
     for method, path, function in (

@@ -13,7 +13,7 @@ import pytest
 pytest.importorskip("requests")
 
 from hypernet.civitai import CivitaiError, Tasks, Watch, tasks
-from hypernet.civitai.desk import Desk
+from hypernet.civitai.backend import Backend
 from hypernet.library import Library
 from tests.civitai_site import KEY, Site, pickled, running
 
@@ -28,66 +28,66 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
 
 @pytest.fixture
 def changed() -> list[int]:
-    """One for each time that the desk says that files changed."""
+    """One for each time that the backend says that files changed."""
     return []
 
 
 @pytest.fixture
-def desk(site: Site, tmp_path: Path, changed: list[int]) -> Iterator[Desk]:
+def backend(site: Site, tmp_path: Path, changed: list[int]) -> Iterator[Backend]:
     library = Library([tmp_path])
-    desk = Desk(lambda: library, lambda: KEY, lambda: changed.append(1))
-    yield desk
-    desk.close()
+    backend = Backend(lambda: library, lambda: KEY, lambda: changed.append(1))
+    yield backend
+    backend.close()
 
 
-def done(desk: Desk, state: dict[str, Any]) -> dict[str, Any]:
+def done(backend: Backend, state: dict[str, Any]) -> dict[str, Any]:
     """The state of a task when it has ended."""
     while not state["finished"]:
         time.sleep(0.01)
-        state = desk.state(state["task"])
+        state = backend.state(state["task"])
     return state
 
 
-def test_a_search_gives_cards_of_which_the_previews_can_be_asked_for(site: Site, desk: Desk) -> None:
+def test_a_search_gives_cards_of_which_the_previews_can_be_asked_for(site: Site, backend: Backend) -> None:
     with pytest.raises(CivitaiError):
-        desk.preview(4)
-    (card,) = desk.search({"text": "ink", "unknown": 1})["models"]
+        backend.preview(4)
+    (card,) = backend.search({"text": "ink", "unknown": 1})["models"]
     assert (card["id"], card["name"], card["versions"][0]["words"]) == (4, "Ink wash", ["ink style", "black ink"])
-    content, kind = desk.preview(4)
+    content, kind = backend.preview(4)
     assert content.startswith(b"\x89PNG") and kind == "image/png"
 
 
-def test_a_download_is_a_task_with_an_end(site: Site, desk: Desk, tmp_path: Path, changed: list[int]) -> None:
-    state = done(desk, desk.get({"model": "4", "safetensors": True}))
+def test_a_download_is_a_task_with_an_end(site: Site, backend: Backend, tmp_path: Path, changed: list[int]) -> None:
+    state = done(backend, backend.get({"model": "4", "safetensors": True}))
     assert state["error"] is None
     assert state["got"]["path"] == str(tmp_path / "Ink wash.safetensors")
     assert state["got"]["range"] == [0.55, 1.0]
     assert changed == [1]
 
 
-def test_what_is_no_model_is_said_at_once(desk: Desk, site: Site) -> None:
+def test_what_is_no_model_is_said_at_once(backend: Backend, site: Site) -> None:
     with pytest.raises(CivitaiError):
-        desk.get({"model": "https://example.com/models/4"})
+        backend.get({"model": "https://example.com/models/4"})
     with pytest.raises(CivitaiError):
-        desk.get({})
+        backend.get({})
     assert site.asked == []
 
 
-def test_a_download_that_fails_says_why(desk: Desk, site: Site, changed: list[int]) -> None:
-    state = done(desk, desk.get({"model": "5"}))
+def test_a_download_that_fails_says_why(backend: Backend, site: Site, changed: list[int]) -> None:
+    state = done(backend, backend.get({"model": "5"}))
     assert "No model with id 5" in state["error"] and state["got"] is None
     assert changed == []
 
 
-def test_ones_own_files_are_a_task_too(desk: Desk, site: Site, tmp_path: Path) -> None:
+def test_ones_own_files_are_a_task_too(backend: Backend, site: Site, tmp_path: Path) -> None:
     (tmp_path / "mine.pt").write_bytes(site.contents[400])
     (tmp_path / "own.pt").write_bytes(pickled(9))
-    state = done(desk, desk.lookup({}))
+    state = done(backend, backend.lookup({}))
     assert [(one["name"], one["title"]) for one in state["looked"]] == [("mine", "Ink wash"), ("own", None)]
-    assert [one["name"] for one in done(desk, desk.lookup({"names": ["own", "nothing"]}))["looked"]] == ["own"]
+    assert [one["name"] for one in done(backend, backend.lookup({"names": ["own", "nothing"]}))["looked"]] == ["own"]
 
 
-def test_a_task_can_be_stopped(desk: Desk, site: Site, tmp_path: Path) -> None:
+def test_a_task_can_be_stopped(backend: Backend, site: Site, tmp_path: Path) -> None:
     going = threading.Event()
 
     def wait(handler: Any, asked: Any) -> bool:
@@ -96,18 +96,18 @@ def test_a_task_can_be_stopped(desk: Desk, site: Site, tmp_path: Path) -> None:
         return False
 
     site.faults.append(wait)
-    task = desk.get({"model": "4"})["task"]
-    desk.cancel(task)
+    task = backend.get({"model": "4"})["task"]
+    backend.cancel(task)
     going.set()
-    assert done(desk, desk.state(task))["error"] == "Stopped."
+    assert done(backend, backend.state(task))["error"] == "Stopped."
     assert not list(tmp_path.glob("*.pt"))
 
 
-def test_a_task_that_nobody_started_is_unknown(desk: Desk) -> None:
+def test_a_task_that_nobody_started_is_unknown(backend: Backend) -> None:
     with pytest.raises(CivitaiError, match="Nobody knows"):
-        desk.state("0123")
+        backend.state("0123")
     with pytest.raises(CivitaiError, match="Nobody knows"):
-        desk.cancel("0123")
+        backend.cancel("0123")
 
 
 def test_only_a_few_tasks_run_at_a_time() -> None:

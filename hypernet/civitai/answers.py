@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import parse_qs, urlsplit
 
-from hypernet.civitai.plain import plain
+from hypernet.civitai.html_text import plain
 from hypernet.text import json_safe, printable
 
 KIND = "Hypernetwork"
@@ -143,48 +143,48 @@ def page(answer: object) -> Page:
 
 def model(answer: object) -> Model | None:
     """From `GET /models/:id`, or one item of a page; None if it has no number."""
-    told = _object(answer)
-    number = _whole(told.get("id"))
+    fields = _object(answer)
+    number = _whole(fields.get("id"))
     if number is None:
         return None
-    stats, name, kind = _object(told.get("stats")), _line(told.get("name")), _line(told.get("type"))
-    made = (version(item, number, name, kind) for item in _list(told.get("modelVersions")))
+    stats, name, kind = _object(fields.get("stats")), _line(fields.get("name")), _line(fields.get("type"))
+    made = (version(item, number, name, kind) for item in _list(fields.get("modelVersions")))
     return Model(
         id=number,
         name=name,
         kind=kind,
-        adult=told.get("nsfw") is True,
-        creator=_line(_object(told.get("creator")).get("username")),
-        tags=tuple(_lines(told.get("tags"))),
-        description=plain(_text(told.get("description"))),
+        adult=fields.get("nsfw") is True,
+        creator=_line(_object(fields.get("creator")).get("username")),
+        tags=tuple(_lines(fields.get("tags"))),
+        description=plain(_text(fields.get("description"))),
         downloads=_whole(stats.get("downloadCount")) or 0,
         likes=_whole(stats.get("thumbsUpCount")) or 0,
         versions=tuple(one for one in made if one is not None),
-        raw=told,
+        raw=fields,
     )
 
 
 def version(answer: object, model_id: int | None = None, name: str = "", kind: str = "") -> Version | None:
     """From `GET /model-versions/:id`, by hash, or one item of a model's list; None if it has no number."""
-    told = _object(answer)
-    number = _whole(told.get("id"))
-    model_id = _whole(told.get("modelId")) or model_id
+    fields = _object(answer)
+    number = _whole(fields.get("id"))
+    model_id = _whole(fields.get("modelId")) or model_id
     if number is None or model_id is None:
         return None
-    about = _object(told.get("model"))
+    about = _object(fields.get("model"))
     return Version(
         id=number,
         model_id=model_id,
-        name=_line(told.get("name")),
-        base_model=_line(told.get("baseModel")),
-        trained_words=tuple(_lines(told.get("trainedWords"))),
-        description=plain(_text(told.get("description"))),
-        published=_line(told.get("publishedAt")) or _line(told.get("createdAt")),
-        files=tuple(_file(_object(item), number) for item in _list(told.get("files"))),
-        images=tuple(made for item in _list(told.get("images")) if (made := _image(_object(item)))),
+        name=_line(fields.get("name")),
+        base_model=_line(fields.get("baseModel")),
+        trained_words=tuple(_lines(fields.get("trainedWords"))),
+        description=plain(_text(fields.get("description"))),
+        published=_line(fields.get("publishedAt")) or _line(fields.get("createdAt")),
+        files=tuple(_file(_object(item), number) for item in _list(fields.get("files"))),
+        images=tuple(made for item in _list(fields.get("images")) if (made := _image(_object(item)))),
         model=name or _line(about.get("name")),
         kind=kind or _line(about.get("type")),
-        raw=told,
+        raw=fields,
     )
 
 
@@ -193,21 +193,21 @@ def model_of(version: Version) -> Model:
     return Model(version.model_id, version.model, version.kind, False, "", (), "", 0, 0, (version,), {})
 
 
-def _file(told: Json, version_id: int) -> File:
-    hashes = {key: _text(value).lower() for key, value in _object(told.get("hashes")).items()}
+def _file(fields: Json, version_id: int) -> File:
+    hashes = {key: _text(value).lower() for key, value in _object(fields.get("hashes")).items()}
     sha256 = hashes.pop("SHA256", "")
-    scans = (told.get("pickleScanResult"), told.get("virusScanResult"))
+    scans = (fields.get("pickleScanResult"), fields.get("virusScanResult"))
     return File(
-        id=_whole(told.get("id")),
-        name=_line(told.get("name")),
-        size=_size(told.get("sizeKB")),
-        kind=_line(told.get("type")) or "Model",
-        format=_line(_object(told.get("metadata")).get("format")) or _line(told.get("format")),
+        id=_whole(fields.get("id")),
+        name=_line(fields.get("name")),
+        size=_size(fields.get("sizeKB")),
+        kind=_line(fields.get("type")) or "Model",
+        format=_line(_object(fields.get("metadata")).get("format")) or _line(fields.get("format")),
         sha256=sha256 if len(sha256) == 64 and set(sha256) <= set("0123456789abcdef") else "",
         hashes=hashes,
         dangerous=any(_text(scan).lower() == "danger" for scan in scans),
-        primary=told.get("primary") is True,
-        download=_download(_text(told.get("downloadUrl")), version_id),
+        primary=fields.get("primary") is True,
+        download=_download(_text(fields.get("downloadUrl")), version_id),
     )
 
 
@@ -223,19 +223,19 @@ def _download(url: str, version_id: int) -> str:
     return f"{plain_path}?{parts.query}" if parts.query else plain_path
 
 
-def _image(told: Json) -> Image | None:
-    url = _text(told.get("url"))
+def _image(fields: Json) -> Image | None:
+    url = _text(fields.get("url"))
     if not url.startswith(("https://", "http://")):
         return None
-    level, old = _whole(told.get("nsfwLevel")), told.get("nsfw")
+    level, old = _whole(fields.get("nsfwLevel")), fields.get("nsfw")
     if level is None:
         level = _LEVELS.get(_text(old).lower(), 8 if old is True else 1)
     return Image(
         url=url,
-        width=_whole(told.get("width")) or 0,
-        height=_whole(told.get("height")) or 0,
+        width=_whole(fields.get("width")) or 0,
+        height=_whole(fields.get("height")) or 0,
         level=level,
-        video=_text(told.get("type")) == "video" or urlsplit(url).path.endswith((".mp4", ".webm")),
+        video=_text(fields.get("type")) == "video" or urlsplit(url).path.endswith((".mp4", ".webm")),
     )
 
 

@@ -6,15 +6,15 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from hypernet.civitai import forms
+from hypernet.civitai import json_forms
+from hypernet.civitai.answers import Image
 from hypernet.civitai.client import Civitai, Search, site_from_environment
 from hypernet.civitai.connection import CivitaiError
 from hypernet.civitai.get import get
 from hypernet.civitai.lookup import lookup
+from hypernet.civitai.progress import Watch
 from hypernet.civitai.reference import reference
-from hypernet.civitai.shapes import Image
 from hypernet.civitai.tasks import Tasks
-from hypernet.civitai.watch import Watch
 from hypernet.library import Library
 
 _MAX_SEEN = 500  # models of which the preview can be asked for
@@ -22,8 +22,8 @@ _TEXTS = ("text", "tag", "creator", "base", "sort", "period")
 _TYPES = {".png": "image/png", ".jpeg": "image/jpeg", ".webp": "image/webp", ".gif": "image/gif"}
 
 
-class Desk:
-    """One page's desk. Methods raise HypernetError with a sentence for the user.
+class Backend:
+    """One page's backend. Methods raise HypernetError with a sentence for the user.
 
     library: the user's files as they are now; a download goes into its first folder. key: the API key as it is now.
     changed: called, on a task's thread, when files came or side files changed.
@@ -46,7 +46,7 @@ class Desk:
                 self._seen[model.id] = model.preview
         while len(self._seen) > _MAX_SEEN:
             self._seen.popitem(last=False)
-        return forms.page_form(page)
+        return json_forms.page_form(page)
 
     def preview(self, model: int) -> tuple[bytes, str]:
         """The picture of a model that a search has shown, and its media type.
@@ -102,7 +102,7 @@ class Desk:
         found = self._tasks.task(task)
         if found is None:
             raise CivitaiError("Nobody knows of this task any more.")
-        return forms.task_form(found)
+        return json_forms.task_form(found)
 
     def cancel(self, task: str) -> dict[str, Any]:
         """Stops a task at its next step."""

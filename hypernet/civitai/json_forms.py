@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from hypernet.civitai.advice import Advice
+from hypernet.civitai.answers import Model, Page, Version
 from hypernet.civitai.get import Got
 from hypernet.civitai.lookup import Looked
-from hypernet.civitai.shapes import Model, Page, Version
 from hypernet.civitai.tasks import Task
 from hypernet.text import json_safe
 

@@ -37,7 +37,7 @@ class Watch:
         """The task raises Cancelled at its next step: within a piece of a file, or a read's timeout at worst."""
         self._stop.set()
 
-    def tell(self, doing: str, done: int, total: int | None, unit: str = "files") -> None:
+    def report(self, doing: str, done: int, total: int | None, unit: str = "files") -> None:
         """Called by the task. Raises Cancelled."""
         self.check()
         if self._show is not None:
