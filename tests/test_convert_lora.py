@@ -110,12 +110,12 @@ def test_names_and_metadata_are_kohyas(tmp_path: Path) -> None:
     save_lora(to_lora(model, [part], form), form, [part], model, tmp_path / "l.safetensors", limit=1)
     file = TensorFile.open(tmp_path / "l.safetensors")
     name = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_v"
-    assert {key.removeprefix(name) for key in file.places if key.startswith(name)} == {
+    assert {key.removeprefix(name) for key in file.entries if key.startswith(name)} == {
         ".alpha",
         ".lora_down.weight",
         ".lora_up.weight",
     }
-    assert file.places[f"{name}.lora_down.weight"].shape == (4, 24)
+    assert file.entries[f"{name}.lora_down.weight"].shape == (4, 24)
     assert (file.metadata["ss_network_module"], file.metadata["ss_network_dim"]) == ("networks.lora", "4")
     assert file.metadata["ss_sd_model_name"] == "model.safetensors"
     assert json.loads(file.metadata["hypernet.made_from"])[0]["file"] == "ink.pt"

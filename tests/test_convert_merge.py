@@ -116,7 +116,7 @@ def test_a_sum_is_one_network_exactly(activation: str, tmp_path: Path) -> None:
 def test_where_a_chain_can_not_be_a_sum_stands_for_it_and_says_how_far_it_is(activation: str) -> None:
     recipe = Chain((leaf(networks(1, activation), ":0.2"), leaf(networks(2, activation), ":0.2")))
     made = merge(recipe)
-    assert set(made.ways.values()) == {SUM_FOR_CHAIN}
+    assert set(made.methods.values()) == {SUM_FOR_CHAIN}
     rows = x(8).flatten(0, 1)
     errors = made.errors({"IN01.0.attn1": Rows(rows, rows)})
     assert set(errors) == {(8, "k"), (8, "v")}
@@ -127,7 +127,7 @@ def test_networks_with_layer_norm_are_averaged_and_it_says_how_far_that_is(tmp_p
     one, two = (networks(seed, "relu", norm=True) for seed in (1, 2))
     recipe = Chain((leaf(one, ":0.6"), leaf(two, ":0.4")))
     made = merge(recipe)
-    assert set(made.ways.values()) == {MEAN}
+    assert set(made.methods.values()) == {MEAN}
     rows = x(8).flatten(0, 1)
     assert all(error > 0.05 for error in made.errors({"a": Rows(rows, rows)}).values())
     through_a_file(made.network, tmp_path)
@@ -217,7 +217,7 @@ def test_any_tree_of_chains_and_sums_of_relu_and_linear_networks_is_one_network(
 
     recipe = tree(2)
     made = merge(recipe)
-    assert set(made.ways.values()) == {EXACT}
+    assert set(made.methods.values()) == {EXACT}
     wanted = run(recipe, x(8), "v")
     off = float((made.network.pairs[8].v(x(8)) - wanted).norm() / wanted.norm())
     assert off < 1e-4

@@ -125,7 +125,7 @@ def _recipe(files: Sequence[str], how: How, checkpoint: Path | None, prompts: Pa
     if not made.exact:
         rows = [
             (width, kind.upper(), way, f"{errors[width, kind]:.2%}" if (width, kind) in errors else "not measured")
-            for (width, kind), way in made.ways.items()
+            for (width, kind), way in made.methods.items()
         ]
         out.print(table(">width", "net", "made as", ">off by", rows=rows))
         if not errors:

@@ -60,7 +60,7 @@ def bake(
     """Writes a checkpoint with the networks inside, applied in this order.
 
     checkpoint: one `.safetensors` file of SD1, SD2 or SDXL, or a folder in diffusers' layout; target is of the same
-    kind. progress: told the bytes in all, gives what is told the bytes written since.
+    kind. progress: given the bytes in all, returns a callback for the bytes written since its last call.
     Raises HypernetError for networks that are not linear or don't fit, and for a target in the way; OSError.
     """
     refuse_to_replace(target, overwrite and not checkpoint.is_dir(), [checkpoint])
@@ -68,10 +68,10 @@ def bake(
         raise HypernetError(f"{target.name}: a checkpoint is written as .safetensors. Choose such a name.")
     unets, uses = find_unets(checkpoint), [part.use() for part in parts]
     made = Baked(before=_before(unets[0]))
-    told = [part.told() for part in parts]
+    records = [part.record() for part in parts]
     advance = progress(sum(file.nbytes for unet in unets for file in unet.files))
     if not checkpoint.is_dir():
-        _rewrite(unets[0], uses, told, {unets[0].files[0].path: target}, made, advance)
+        _rewrite(unets[0], uses, records, {unets[0].files[0].path: target}, made, advance)
         return made
     with tempfile.TemporaryDirectory(prefix=".hypernet-", dir=target.parent) as room:
         copy = Path(room) / target.name
@@ -79,7 +79,7 @@ def bake(
         shutil.copytree(checkpoint, copy, ignore=_not_copied(checkpoint, paths))
         for unet in unets:
             targets = {file.path: copy / file.path.relative_to(checkpoint) for file in unet.files}
-            _rewrite(unet, uses, told, targets, made, advance)
+            _rewrite(unet, uses, records, targets, made, advance)
         copy.replace(target)
     return made
 
@@ -87,15 +87,15 @@ def bake(
 def _rewrite(
     unet: UNet,
     uses: Sequence[Use],
-    told: Sequence[Mapping[str, str]],
+    records: Sequence[Mapping[str, str]],
     targets: Mapping[Path, Path],
     made: Baked,
     advance: Progress,
 ) -> None:
     replaced = _replaced(unet, changes(unet, uses), made)
     for file in unet.files:
-        mine = {name: make for name, make in replaced.items() if name in file.places}
-        file.rewrite(targets[file.path], mine, _metadata(file, told), advance)
+        mine = {name: make for name, make in replaced.items() if name in file.entries}
+        file.rewrite(targets[file.path], mine, _metadata(file, records), advance)
 
 
 def _replaced(unet: UNet, found: Sequence[Change], made: Baked) -> Mapping[str, Make]:
@@ -104,7 +104,7 @@ def _replaced(unet: UNet, found: Sequence[Change], made: Baked) -> Mapping[str, 
 
     def becomes(name: str, change: Callable[[], Tensor | None]) -> None:
         key = unet.prefix + name
-        dtype = DTYPES.get(unet.file_of(key).places[key].dtype, torch.float32)
+        dtype = DTYPES.get(unet.file_of(key).entries[key].dtype, torch.float32)
 
         def make() -> Tensor:
             old, added = unet.read(name), change()
@@ -128,20 +128,20 @@ def _replaced(unet: UNet, found: Sequence[Change], made: Baked) -> Mapping[str, 
 
 
 def _before(unet: UNet) -> tuple[str, ...]:
-    return tuple(str(entry.get("file")) for entry in _told(unet.files[0]))
+    return tuple(str(entry.get("file")) for entry in _earlier(unet.files[0]))
 
 
-def _told(file: TensorFile) -> list[dict[str, str]]:
+def _earlier(file: TensorFile) -> list[dict[str, str]]:
     try:
-        told = json.loads(file.metadata.get(KEY, "[]"))
+        records = json.loads(file.metadata.get(KEY, "[]"))
     except ValueError:
         return []
-    return [entry for entry in told if isinstance(entry, dict)] if isinstance(told, list) else []
+    return [entry for entry in records if isinstance(entry, dict)] if isinstance(records, list) else []
 
 
-def _metadata(file: TensorFile, told: Sequence[Mapping[str, str]]) -> dict[str, str]:
+def _metadata(file: TensorFile, records: Sequence[Mapping[str, str]]) -> dict[str, str]:
     kept = {key: value for key, value in file.metadata.items() if key not in _NO_LONGER_TRUE}
-    entries = [*_told(file), *({**entry, "into": file.path.name} for entry in told)]
+    entries = [*_earlier(file), *({**entry, "into": file.path.name} for entry in records)]
     return {"format": "pt", **kept, KEY: json.dumps(entries)}
 
 

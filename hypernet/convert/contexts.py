@@ -53,10 +53,10 @@ class Rows:
 
 
 Contexts = Mapping[str, Rows]
-"""By the attention layer's place, see `place`."""
+"""By the attention layer's place, see `layer_key`."""
 
 
-def place(site: Site) -> str:
+def layer_key(site: Site) -> str:
     """Which attention layer a site belongs to, the same in every naming of UNets: `IN04.0.attn1`."""
     if not site.block:
         return site.attention
@@ -80,7 +80,7 @@ def record(
     Text contexts come of all prompts, those of the picture of the first `drawn`. progress: called after each step, of
     which there are `drawn * steps`.
     """
-    sites = {place(site): site for site in find_sites(pipe.unet)}
+    sites = {layer_key(site): site for site in find_sites(pipe.unet)}
     text = _text_rows(pipe, prompts)
     pictures = [name for name, site in sites.items() if not site.cross]
     seen: dict[str, list[list[Tensor]]] = {name: [] for name in pictures}

@@ -188,9 +188,9 @@ COLUMNS = (
 def row(report: Report) -> Mapping[str, object]:
     """A report as plain values, for tables, JSON and CSV; None where there is nothing to tell."""
     summary = report.summary
-    told: dict[str, object] = {"file": report.file, "size": report.size, "sha256": report.sha256}
-    told |= {"weights": report.weights, "problem": report.problem}
+    values: dict[str, object] = {"file": report.file, "size": report.size, "sha256": report.sha256}
+    values |= {"weights": report.weights, "problem": report.problem}
     if summary is not None:
-        told |= {name: getattr(summary, name) for name in COLUMNS if hasattr(summary, name)}
-        told |= {"step": summary.metadata.step, "sd_checkpoint_name": summary.metadata.sd_checkpoint_name}
-    return {column: told.get(column) for column in COLUMNS}
+        values |= {name: getattr(summary, name) for name in COLUMNS if hasattr(summary, name)}
+        values |= {"step": summary.metadata.step, "sd_checkpoint_name": summary.metadata.sd_checkpoint_name}
+    return {column: values.get(column) for column in COLUMNS}

@@ -30,7 +30,7 @@ class Layers:
     @classmethod
     def of(cls, unet: UNet) -> Layers:
         """From the names of its tensors."""
-        names = [name for file in unet.files for name in file.places]
+        names = [name for file in unet.files for name in file.entries]
         ends = [int(match[1]) for name in names if (match := _LEVEL_END.search(name))]
         resnets = [int(match[1]) for name in names if (match := _RESNET.search(name))]
         per_level = min(ends) if ends else max(resnets) + 2 if resnets else 3

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from hypernet.convert.affine import Affine, chain
-from hypernet.convert.contexts import Contexts, Rows, place
+from hypernet.convert.contexts import Contexts, Rows, layer_key
 from hypernet.convert.fit import change, factorise, fit_affine
 from hypernet.convert.kohya import Layers
 from hypernet.convert.model import Change, Links, UNet, chains, find_unets
@@ -93,7 +93,7 @@ def to_lora(
         )
     layers, advance = Layers.of(unet), progress(len(found))
     for site, links in found.items():
-        rows = None if contexts is None else contexts.get(place(site))
+        rows = None if contexts is None else contexts.get(layer_key(site))
         _add(made, unet, layers, site, links, form, rows)
         advance(1)
     _set_alpha(made)

@@ -21,25 +21,25 @@ from hypernet.files.summary import structure
 from hypernet.network import Activation, Layer, LayerNorm, Linear, Metadata, Net, Network, Pair, Residual
 
 EXACT = "exact"
-"""A way to merge that draws the same picture."""
+"""A method of merging that draws the same picture."""
 SUM_FOR_CHAIN = "sum instead of chain"
-"""A way to merge that leaves out what one network does to the result of another."""
+"""A method of merging that leaves out what one network does to the result of another."""
 MEAN = "mean of weights"
-"""A way to merge that averages the weights."""
+"""A method of merging that averages the weights."""
 
 
 @dataclass(frozen=True)
 class Merged:
-    """What came out. ways: width and 'k' or 'v' -> EXACT, SUM_FOR_CHAIN or MEAN."""
+    """What came out. methods: width and 'k' or 'v' -> EXACT, SUM_FOR_CHAIN or MEAN."""
 
     network: Network
     recipe: Recipe
-    ways: Mapping[tuple[int, str], str]
+    methods: Mapping[tuple[int, str], str]
 
     @property
     def exact(self) -> bool:
         """Whether nothing was lost."""
-        return set(self.ways.values()) == {EXACT}
+        return set(self.methods.values()) == {EXACT}
 
     def errors(self, contexts: Contexts) -> Mapping[tuple[int, str], float]:
         """How far each net is from the recipe on contexts of a run, as a part of what the recipe changes.
@@ -47,7 +47,7 @@ class Merged:
         Widths that no layer of the run has are left out.
         """
         found = {}
-        for width, kind in self.ways:
+        for width, kind in self.methods:
             rows = [each.measure for each in contexts.values() if each.measure.shape[1] == width]
             if not rows:
                 continue
@@ -75,13 +75,13 @@ def merge(recipe: Recipe, progress: Callable[[int], Callable[[int], None]] = lam
     """One network that does what the recipe says. Raises HypernetError where not even a mean of weights is possible."""
     found = list(leaves(recipe))
     widths = sorted({width for leaf in found for width in leaf.use.network.pairs})
-    advance, nets, ways = progress(2 * len(widths)), {}, {}
+    advance, nets, methods = progress(2 * len(widths)), {}, {}
     for width in widths:
         for kind in ("k", "v"):
-            nets[width, kind], ways[width, kind] = _one(recipe, width, kind)
+            nets[width, kind], methods[width, kind] = _one(recipe, width, kind)
             advance(1)
     pairs = {width: Pair(nets[width, "k"], nets[width, "v"]) for width in widths}
-    return Merged(Network(pairs, metadata_of(pairs, found)), recipe, ways)
+    return Merged(Network(pairs, metadata_of(pairs, found)), recipe, methods)
 
 
 def mean(parts: Sequence[Leaf]) -> Network:
@@ -152,15 +152,15 @@ def _form(layer: Layer) -> object:
 
 
 def _one(recipe: Recipe, width: int, kind: str) -> tuple[Net, str]:
-    """One net of the merged network, and which way it was made."""
+    """One net of the merged network, and the method that made it."""
     if isinstance(recipe, Leaf):
         return _alone(recipe, width, kind), EXACT
     here = _with_width(recipe, width)
     assert here is not None, "some network has this width"
-    for chains, way in ((True, EXACT), (False, SUM_FOR_CHAIN)):
+    for chains, method in ((True, EXACT), (False, SUM_FOR_CHAIN)):
         made = _exactly(here, width, kind, chains)
         if made is not None:
-            return (made.net() if isinstance(made, Mlp) else made), way
+            return (made.net() if isinstance(made, Mlp) else made), method
     if isinstance(here, Leaf):
         return _alone(here, width, kind), EXACT
     return _mean_for_chain(here, width, kind), MEAN
@@ -183,7 +183,7 @@ def _mean_for_chain(recipe: Recipe, width: int, kind: str) -> Net:
     plain = isinstance(recipe, Chain) and all(isinstance(part, Leaf) for part in recipe.parts)
     if not plain or not total or any(_forms(net) != _forms(nets[0]) for net in nets):
         raise HypernetError(
-            f"{' and '.join(dict.fromkeys(names))}: layer norm, or different activations, leave no way to mix them so."
+            f"{' and '.join(dict.fromkeys(names))}: layer norm, or different activations, leave no way to mix them."
         )
     return scaled(_mixed(nets, [strength / total for strength in strengths], names), total)
 

@@ -213,19 +213,19 @@ def _by_pairs(parts: Sequence[tuple[Mlp, float]], activation: str | None) -> Mlp
         last, first = number == len(parts) - 1, number == 0
         inner = part.maps[0].after(state.context())
         for step in part.maps[1:]:
-            carried = ([] if last else [state.x]) + ([] if first else [state.added])
-            maps.append(stacked([inner, *(half for each in carried for half in (each, each * -1.0))]))
-            state, inner = _past_pairs(len(inner.bias), len(carried), last, first, width, activation, step)
+            passed = ([] if last else [state.x]) + ([] if first else [state.added])
+            maps.append(stacked([inner, *(half for each in passed for half in (each, each * -1.0))]))
+            state, inner = _past_pairs(len(inner.bias), len(passed), last, first, width, activation, step)
         state.added += inner * strength
     return Mlp((*maps, state.added), activation if maps else None)
 
 
 def _past_pairs(
-    units: int, carried: int, last: bool, first: bool, width: int, activation: str | None, step: Map
+    units: int, passed: int, last: bool, first: bool, width: int, activation: str | None, step: Map
 ) -> tuple[_State, Map]:
     """Behind an activation: how x and what was added are read there, and the net's own next map."""
     assert activation is not None
-    total, c = units + 2 * carried * width, PAIRS[activation]
+    total, c = units + 2 * passed * width, PAIRS[activation]
 
     def read(number: int) -> Map:
         at = units + 2 * number * width
@@ -234,7 +234,7 @@ def _past_pairs(
     nothing = Map(torch.zeros(width, total), torch.zeros(width))
     state = _State(width)
     state.x = nothing if last else read(0)
-    state.added = nothing if first else read(carried - 1)
+    state.added = nothing if first else read(passed - 1)
     own = Map(torch.cat([step.weight, torch.zeros(len(step.bias), total - units)], dim=1), step.bias)
     return state, own
 

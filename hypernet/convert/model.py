@@ -43,7 +43,7 @@ class UNet:
                     "Convert it first, for example with a WebUI's checkpoint merger."
                 )
         files = tuple(TensorFile.open(path) for path in paths)
-        shapes = {name: place.shape for file in files for name, place in file.places.items()}
+        shapes = {name: entry.shape for file in files for name, entry in file.entries.items()}
         for prefix in PREFIXES:
             inside = {name.removeprefix(prefix): shape for name, shape in shapes.items() if name.startswith(prefix)}
             if any(_BEGIN.match(name) for name in inside) and (sites := find_sites(skeleton(inside))):
@@ -56,7 +56,7 @@ class UNet:
     def file_of(self, key: str) -> TensorFile:
         """The file a tensor lies in. Raises HypernetError where none has it."""
         for file in self.files:
-            if key in file.places:
+            if key in file.entries:
                 return file
         raise HypernetError(f"{self.files[0].path.name}: the tensor {key} is missing in it. Take the full checkpoint.")
 

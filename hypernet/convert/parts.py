@@ -68,7 +68,7 @@ class Part:
         refuse_moving(used)
         return used
 
-    def told(self) -> dict[str, str]:
+    def record(self) -> dict[str, str]:
         """Which file it is and how much of it, for the metadata of what is made."""
         return {"file": self.path.name, "sha256": sha256(self.path), "options": self.options or "1"}
 
@@ -87,7 +87,7 @@ def read_part(text: str) -> Part:
 
 def made_from(parts: Sequence[Part], **facts: object) -> str:
     """The metadata text that tells what something was made from."""
-    return json.dumps([*({**part.told(), **facts} for part in parts)])
+    return json.dumps([*({**part.record(), **facts} for part in parts)])
 
 
 PROGRAM = f"hypernet {__version__}"

@@ -44,7 +44,7 @@ Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True)
-class Place:
+class TensorEntry:
     """Where a tensor lies. dtype: safetensors' code; start: bytes from the file's begin."""
 
     dtype: str
@@ -58,7 +58,7 @@ class TensorFile:
     """The header of a `.safetensors` file."""
 
     path: Path
-    places: Mapping[str, Place]
+    entries: Mapping[str, TensorEntry]
     """In the order in which the tensors lie."""
     metadata: Mapping[str, str]
 
@@ -76,60 +76,60 @@ class TensorFile:
         except (OSError, SafetensorError, ValueError) as error:
             raise HypernetError(f"{path.name}: it can't be read as a safetensors file ({error}).") from error
         metadata = header.pop("__metadata__", None) or {}
-        places = {name: _place(entry, 8 + length) for name, entry in header.items()}
-        return cls(path, dict(sorted(places.items(), key=lambda item: item[1].start)), metadata)
+        entries = {name: _entry(item, 8 + length) for name, item in header.items()}
+        return cls(path, dict(sorted(entries.items(), key=lambda item: item[1].start)), metadata)
 
     @property
     def nbytes(self) -> int:
         """Bytes of all tensors."""
-        return sum(place.nbytes for place in self.places.values())
+        return sum(entry.nbytes for entry in self.entries.values())
 
     def read(self, name: str) -> Tensor:
         """One tensor in its own type. Raises HypernetError for one of a type that weights aren't computed from."""
-        place = self.places[name]
-        dtype = DTYPES.get(place.dtype)
+        entry = self.entries[name]
+        dtype = DTYPES.get(entry.dtype)
         if dtype is None:
             raise HypernetError(
-                f"{self.path.name}: {name} is of type {place.dtype}: quantised weights can't be changed. "
+                f"{self.path.name}: {name} is of type {entry.dtype}: quantised weights can't be changed. "
                 "Take the model in float16, bfloat16 or float32."
             )
-        if not place.nbytes:
-            return torch.empty(place.shape, dtype=dtype)
-        buffer = bytearray(place.nbytes)
+        if not entry.nbytes:
+            return torch.empty(entry.shape, dtype=dtype)
+        buffer = bytearray(entry.nbytes)
         with self.path.open("rb") as stream:
-            stream.seek(place.start)
-            if stream.readinto(buffer) != place.nbytes:
+            stream.seek(entry.start)
+            if stream.readinto(buffer) != entry.nbytes:
                 raise HypernetError(f"{self.path.name}: it was cut short while it was read.")
-        return torch.frombuffer(buffer, dtype=dtype).reshape(place.shape)
+        return torch.frombuffer(buffer, dtype=dtype).reshape(entry.shape)
 
     def rewrite(
         self, target: Path, replaced: Mapping[str, Make], metadata: Mapping[str, str], progress: Progress
     ) -> None:
         """A copy with some tensors made anew, each in the shape and type it had. Whole or not at all."""
         with writing(target) as stream:
-            _write_header(stream, self.places, metadata)
+            _write_header(stream, self.entries, metadata)
             with self.path.open("rb") as source:
-                for name, place in self.places.items():
+                for name, entry in self.entries.items():
                     if name in replaced:
-                        made = replaced[name]().to(DTYPES[place.dtype]).contiguous()
-                        assert made.shape == place.shape, f"{name} has another shape"
+                        made = replaced[name]().to(DTYPES[entry.dtype]).contiguous()
+                        assert made.shape == entry.shape, f"{name} has another shape"
                         stream.write(raw(made))
-                        progress(place.nbytes)
+                        progress(entry.nbytes)
                     else:
-                        source.seek(place.start)
-                        _copy(source, stream, place.nbytes, progress, self.path.name)
+                        source.seek(entry.start)
+                        _copy(source, stream, entry.nbytes, progress, self.path.name)
 
 
 def write(target: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
     """A new file of these tensors, whole or not at all."""
     kept = {name: tensor.detach().to("cpu").contiguous() for name, tensor in tensors.items()}
-    places, start = {}, 0
+    entries, start = {}, 0
     for name, tensor in kept.items():
         nbytes = tensor.numel() * tensor.element_size()
-        places[name] = Place(CODES[tensor.dtype], tuple(tensor.shape), start, nbytes)
+        entries[name] = TensorEntry(CODES[tensor.dtype], tuple(tensor.shape), start, nbytes)
         start += nbytes
     with writing(target) as stream:
-        _write_header(stream, places, metadata)
+        _write_header(stream, entries, metadata)
         for tensor in kept.values():
             stream.write(raw(tensor))
 
@@ -142,17 +142,17 @@ def refuse_to_replace(target: Path, overwrite: bool, sources: Iterable[Path]) ->
         raise HypernetError(f"{target} is there already: choose another name, or replace it with --force.")
 
 
-def _place(entry: Mapping[str, Any], begin: int) -> Place:
+def _entry(entry: Mapping[str, Any], begin: int) -> TensorEntry:
     start, end = entry["data_offsets"]
-    return Place(entry["dtype"], tuple(entry["shape"]), begin + start, end - start)
+    return TensorEntry(entry["dtype"], tuple(entry["shape"]), begin + start, end - start)
 
 
-def _write_header(stream: IO[bytes], places: Mapping[str, Place], metadata: Mapping[str, str]) -> None:
+def _write_header(stream: IO[bytes], entries: Mapping[str, TensorEntry], metadata: Mapping[str, str]) -> None:
     header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
     at = 0
-    for name, place in places.items():
-        header[name] = {"dtype": place.dtype, "shape": place.shape, "data_offsets": (at, at + place.nbytes)}
-        at += place.nbytes
+    for name, entry in entries.items():
+        header[name] = {"dtype": entry.dtype, "shape": entry.shape, "data_offsets": (at, at + entry.nbytes)}
+        at += entry.nbytes
     data = json.dumps(header, separators=(",", ":")).encode()
     data += b" " * (-len(data) % 8)
     stream.write(len(data).to_bytes(8, "little") + data)

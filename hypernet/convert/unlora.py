@@ -83,7 +83,7 @@ class _Changes:
         self._file = file
         self.found: dict[tuple[str, str], dict[str, str]] = {}
         others = set()
-        for key in file.places:
+        for key in file.entries:
             match = _LAYER.fullmatch(key)
             kept = match and match[1] in names and (match[2] != "out_0" or match[3] in ("diff", "diff_b"))
             if match and kept:
