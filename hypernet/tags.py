@@ -105,6 +105,8 @@ def _tag(items: Sequence[str], text: str) -> Tag:
     name, *rest = (item.strip() for item in items) if items else [""]
     if not name:
         raise _Unusable("it names no file: write <hypernet:FILENAME:0.7>.")
+    if len(rest) > MAX_VALUES:
+        raise _Unusable(f"it has {len(rest):,} parts; a strength and {len(OPTIONS)} options are the most that count.")
     options = _options([item for item in rest if "=" in item])
     strength, *more = [item for item in rest if "=" not in item] or ["1"]
     if len(more) and not _is_number(strength) and _is_number(more[0]):

@@ -240,3 +240,7 @@ def test_a_schedule_stays_between_its_values(
     value = strength(tag(f"<hypernet:ink:{text}>"), step=data.draw(st.integers(0, steps - 1)), steps=steps)
     assert min(v for v, _ in points) - 1e-9 <= value <= max(v for v, _ in points) + 1e-9
     assert math.isfinite(value)
+
+
+def test_a_tag_of_thousands_of_parts_is_refused_with_their_number() -> None:
+    assert "200,000 parts" in reason("<hypernet:ink" + ":1" * 200_000 + ">")
