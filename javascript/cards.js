@@ -1,98 +1,29 @@
-// Cards of the Hypernetworks tab: a click puts the tag into the prompt, the next takes all of it away; by mouse, by
-// keyboard and by dragging. The host's own click serves until the list has come.
+// Cards of the Hypernetworks tab: what each shows, and what a click or a key does to it. The host's own click serves
+// until the list has come. Thousands of cards are dressed a few at a time, while the browser has nothing else to do.
 "use strict";
 
 window.hypernet ??= {};
 
 window.hypernet.cards = (function () {
     const BUTTONS = ".button-row, .actions-row, .details, .version-filter";
+    const AT_ONCE = 100;
     const used = {}; // tab -> names in its prompt
-    const carets = new WeakMap(); // prompt -> where its caret was last
-    const byName = new Map(); // name -> its cards, on both tabs
+    const byName = new Map(); // name -> its cards, on all tabs
+    const observer = new MutationObserver((records) => dress(records.flatMap((record) => Array.from(record.addedNodes))));
+    let waiting = []; // cards to dress
     let typed = {text: "", at: 0};
 
-    // What a card writes
-
-    /** What a click adds: the tag, the words behind it and the words for the negative prompt. */
-    function additions(name, {words = true, half = false} = {}) {
-        const facts = hypernet.catalogue.find(name);
-        const strength = (facts?.strength ?? 1) * (half ? 0.5 : 1);
-        return {
-            tag: hypernet.tag.print({name, strength: hypernet.tag.short(strength), options: []}),
-            words: words ? (facts?.words ?? []) : [],
-            negative: words ? (facts?.negative ?? "") : "",
-        };
-    }
-
-    function insert(name, tab, modifiers = {}) {
-        const prompt = hypernet.dialect.prompt(tab);
-        const added = additions(name, modifiers);
-        const negative = hypernet.dialect.negative(tab); // first: the browser undoes the last edit, of whatever field
-        if (negative && added.negative && !contains(negative.value, added.negative)) {
-            hypernet.edit.change(negative, joined(negative.value, added.negative, ", "));
-        }
-        const missing = added.words.filter((word) => !contains(prompt.value, word));
-        const text = [added.tag, missing.join(", ")].filter(Boolean).join(" ");
-        if (modifiers.replace) {
-            const without = stripped(prompt.value, hypernet.tag.find(prompt.value));
-            hypernet.edit.change(prompt, joined(without, text));
-        } else {
-            const at = carets.get(prompt) ?? prompt.value.length;
-            const before = prompt.value.slice(0, at);
-            const after = prompt.value.slice(at);
-            const separator = before && !/\s$/.test(before) ? separating() : "";
-            hypernet.edit.replace(prompt, at, at, separator + text + (after && !/^[\s,]/.test(after) ? " " : ""));
-        }
-        carets.set(prompt, prompt.selectionEnd);
-    }
-
-    /** Takes away every tag of the network, its words and its negative words, whatever else was edited meanwhile. */
-    function remove(name, tab) {
-        const prompt = hypernet.dialect.prompt(tab);
-        const added = additions(name);
-        const negative = hypernet.dialect.negative(tab);
-        if (negative && added.negative) hypernet.edit.change(negative, withoutWords(negative.value, [added.negative]));
-        const tags = hypernet.tag.find(prompt.value).filter((each) => each.name === name);
-        hypernet.edit.change(prompt, withoutWords(stripped(prompt.value, tags), added.words));
-    }
-
-    /** The text without these tags, each with one separator before it. */
-    function stripped(text, tags) {
-        const separator = separating();
-        return tags.reduceRight((rest, {start, end}) => {
-            const before = rest.slice(0, start);
-            const kept = before.endsWith(separator) ? before.slice(0, -separator.length) : before;
-            return kept + rest.slice(end);
-        }, text);
-    }
-
-    /** The text without these words where they stand between commas, line ends or the ends of the text. */
-    function withoutWords(text, words) {
-        return words.reduce((rest, word) => {
-            const at = place(rest, word);
-            if (at < 0) return rest;
-            const before = rest.slice(0, at).replace(/,?[ \t]*$/, "");
-            const after = rest.slice(at + word.length);
-            return before ? before + after : after.replace(/^[,\s]+/, "");
-        }, text);
-    }
-
-    const contains = (text, word) => place(text, word) >= 0;
-
-    /** Where a word stands as a whole; -1 for nowhere. */
-    function place(text, word) {
-        for (let at = text.indexOf(word); word && at >= 0; at = text.indexOf(word, at + 1)) {
-            const before = text[at - 1] ?? ",";
-            const after = text[at + word.length] ?? ",";
-            if (/[\s,>]/.test(before) && /[\s,<]/.test(after)) return at;
-        }
-        return -1;
-    }
-
-    const separating = () => hypernet.dialect.option("extra_networks_add_text_separator", " ");
-    const joined = (text, more, separator = separating()) => (text.trim() ? text + separator + more : more);
-
     // What a card shows
+
+    /** Whether the network is in the tab's prompt. */
+    const isUsed = (name, tab) => used[tab]?.has(name) ?? false;
+
+    /** The network's cards that are on the page now. */
+    function cardsOf(name) {
+        const there = (byName.get(name) ?? []).filter((card) => card.isConnected);
+        byName.set(name, there);
+        return there;
+    }
 
     /** Tells every card that changed whether it is in its prompt. */
     function mark() {
@@ -102,90 +33,105 @@ window.hypernet.cards = (function () {
             const before = used[tab] ?? new Set();
             used[tab] = now;
             for (const name of new Set([...before, ...now])) {
-                if (before.has(name) !== now.has(name)) cardsOf(name, container).forEach((card) => press(card, now.has(name)));
+                if (before.has(name) === now.has(name)) continue;
+                cardsOf(name).filter((card) => container.contains(card)).forEach((card) => press(card, now.has(name)));
             }
         }
     }
 
-    const cardsOf = (name, container) => (byName.get(name) ?? []).filter((card) => container.contains(card));
-
     function press(card, inside) {
-        const facts = hypernet.catalogue.find(hypernet.dialect.nameOf(card));
+        const name = hypernet.dialect.nameOf(card);
+        const base = hypernet.catalogue.find(name)?.base ?? "unknown";
         card.setAttribute("aria-pressed", String(inside));
         card.setAttribute("aria-label", hypernet.texts.say(inside ? "card.used" : "card", {
-            name: hypernet.dialect.nameOf(card),
-            base: facts?.base && facts.base !== "unknown" ? facts.base : hypernet.texts.say("base.unknown"),
+            name, base: base === "unknown" ? hypernet.texts.say("base.unknown") : base,
         }));
     }
 
-    /** New cards, after a refresh or when the page has come: what they lack for keyboard, screen reader and dragging. */
-    function dress() {
-        let fresh = false;
+    /** Containers that are new on the page: after the start, or when the host drew the tab anew. */
+    function look() {
         for (const container of hypernet.dialect.containers()) {
-            const first = container.querySelector(".card");
-            if (!first || (first.hypernetDressed && container.hypernetCount === container.childElementCount)) continue;
-            container.hypernetCount = container.childElementCount;
-            fresh = true;
-        }
-        if (!fresh) return;
-        byName.clear();
-        for (const container of hypernet.dialect.containers()) {
-            const names = used[hypernet.dialect.tabOf(container)] = new Set();
-            let stop = true; // the first one is the container's only tab stop
-            for (const card of container.querySelectorAll(".card")) {
-                const name = hypernet.dialect.nameOf(card);
-                byName.set(name, [...(byName.get(name) ?? []), card]);
-                card.hypernetDressed = true;
-                card.classList.add("hypernet-card");
-                card.setAttribute("role", "button");
-                card.tabIndex = stop ? 0 : -1;
-                card.draggable = true;
-                for (const picture of card.querySelectorAll("img")) picture.draggable = false;
-                press(card, names.has(name));
-                stop = false;
-            }
+            if (container.hypernetSeen) continue;
+            container.hypernetSeen = true;
+            observer.observe(container, {childList: true});
+            dress(Array.from(container.querySelectorAll(".card")));
+            hypernet.shelf.show(container);
         }
         mark();
-        describe();
     }
 
-    /** What the list tells: broken files, files for another model. */
-    function describe() {
-        for (const [name, cards] of byName) {
-            const facts = hypernet.catalogue.find(name);
-            if (!facts) continue;
-            for (const card of cards) {
-                card.classList.toggle("hypernet-broken", Boolean(facts.problem));
-                card.classList.toggle("hypernet-other-base", facts.fits === false);
-                press(card, card.getAttribute("aria-pressed") === "true");
-                write(card, facts);
-            }
+    /** New cards get what they lack for keyboard, screen reader and dragging, and their line of facts. */
+    function dress(nodes) {
+        const fresh = nodes.filter((node) => node.classList?.contains("card") && !node.hypernetDressed);
+        if (!fresh.length) return;
+        for (const card of fresh) {
+            card.hypernetDressed = true;
+            const name = hypernet.dialect.nameOf(card);
+            const others = byName.get(name);
+            if (others) others.push(card);
+            else byName.set(name, [card]);
         }
+        later(fresh, (card) => {
+            const container = card.parentElement;
+            if (!container) return;
+            card.classList.add("hypernet-card");
+            card.setAttribute("role", "button");
+            card.tabIndex = container.querySelector('.card[tabindex="0"]') ? -1 : 0; // one tab stop in each container
+            card.draggable = true;
+            for (const picture of card.querySelectorAll("img")) picture.draggable = false;
+            describe(card);
+        });
     }
 
-    /** The line of facts, and what the host's search reads, which is hidden in the card. */
-    function write(card, facts) {
-        let line = card.querySelector(".hypernet-facts");
-        if (!line) {
-            line = document.createElement("span");
-            line.className = "hypernet-facts";
-            const terms = document.createElement("span");
-            terms.className = "hidden search_terms";
-            terms.textContent = [...facts.words, ...facts.tags, facts.notes, facts.activation ?? "", facts.base].join(" ");
-            card.querySelector(".additional")?.append(terms);
-            (card.querySelector(".name") ?? card).after(line);
-        }
-        line.textContent = facts.problem ?? summary(facts);
+    /** Does something to every card, at once for a few and in idle moments for many. */
+    function later(cards, work) {
+        const wasIdle = !waiting.length;
+        waiting.push(...cards.map((card) => [card, work]));
+        if (!wasIdle) return;
+        const some = (deadline) => {
+            do waiting.splice(0, AT_ONCE).forEach(([card, each]) => each(card));
+            while (waiting.length && deadline.timeRemaining() > 4);
+            if (waiting.length) (window.requestIdleCallback ?? setTimeout)(some);
+        };
+        some({timeRemaining: () => 0});
+    }
+
+    /** What the list tells of the card's file, and whether it is in the prompt. */
+    function describe(card) {
+        const name = hypernet.dialect.nameOf(card);
+        const facts = hypernet.catalogue.find(name);
+        press(card, isUsed(name, hypernet.dialect.tabOf(card)));
+        if (!facts) return;
+        card.classList.toggle("hypernet-broken", Boolean(facts.problem));
+        card.classList.toggle("hypernet-other-base", facts.fits === false);
+        card.classList.toggle("hypernet-favourite", Boolean(facts.favourite));
         card.title = facts.problem ?? "";
+        part(card, "hypernet-facts", (line) => (card.querySelector(".name") ?? card).after(line))
+            .textContent = facts.problem ?? summary(facts);
+        const terms = card.querySelector(".additional");
+        if (terms) { // what the host's search reads
+            part(card, "hypernet-terms hidden search_terms", (hidden) => terms.append(hidden)).textContent =
+                [...facts.words, ...facts.tags, facts.notes, facts.activation ?? "", facts.base].join(" ");
+        }
+    }
+
+    /** An element of ours in the card, made when it is not there yet. */
+    function part(card, classes, put) {
+        let element = card.querySelector(`.${classes.split(" ")[0]}`);
+        if (!element) {
+            element = document.createElement("span");
+            element.className = classes;
+            put(element);
+        }
+        return element;
     }
 
     /** `SD1 · trained 20,000 steps · costs nothing · 84 MB` in the host's language. */
     function summary({base, steps, free, size, known}) {
         if (!known) return "…";
-        const count = new Intl.NumberFormat(hypernet.dialect.language());
         return [
             base === "unknown" ? "" : base,
-            steps ? hypernet.texts.say("trained", {steps: count.format(steps)}) : "",
+            steps ? hypernet.texts.say("trained", {steps: steps.toLocaleString(hypernet.dialect.language())}) : "",
             free ? hypernet.texts.say("free") : "",
             bytes(size),
         ].filter(Boolean).join(" · ");
@@ -201,19 +147,31 @@ window.hypernet.cards = (function () {
 
     // What is done to a card
 
-    const cardAt = (target) => target.closest?.(".hypernet-card");
+    /** The card that an element is in; null outside of ours. */
+    function cardAt(target) {
+        const card = target.closest?.(".card");
+        return card?.closest(hypernet.dialect.CARDS) ? card : null;
+    }
 
     function click(event) {
         const card = cardAt(event.target);
         if (!card || event.target.closest(BUTTONS)) return;
         const name = hypernet.dialect.nameOf(card);
         const tab = hypernet.dialect.tabOf(card);
-        const inside = used[tab]?.has(name);
-        if (!hypernet.dialect.prompt(tab) || (!inside && !hypernet.catalogue.find(name))) return;
+        if (!hypernet.dialect.prompt(tab) || (!isUsed(name, tab) && !hypernet.catalogue.find(name))) return;
         event.preventDefault();
         event.stopImmediatePropagation();
-        if (inside) remove(name, tab);
-        else insert(name, tab, {words: !event.shiftKey, half: event.altKey, replace: event.ctrlKey || event.metaKey});
+        const replace = event.ctrlKey || event.metaKey;
+        toggle(card, {words: !event.shiftKey, half: event.altKey, replace});
+    }
+
+    /** Puts the card's network into the prompt, or takes it away. */
+    function toggle(card, modifiers = {}) {
+        const name = hypernet.dialect.nameOf(card);
+        const tab = hypernet.dialect.tabOf(card);
+        const inside = isUsed(name, tab);
+        if (inside) hypernet.prompt.remove(name, tab);
+        else hypernet.prompt.insert(name, tab, modifiers);
         mark();
         hypernet.texts.announce(hypernet.texts.say(inside ? "removed" : "added", {name}));
     }
@@ -237,7 +195,11 @@ window.hypernet.cards = (function () {
         return new MouseEvent("click", {bubbles: true, cancelable: true, shiftKey, altKey, ctrlKey, metaKey});
     }
 
-    const shown = (card) => Array.from(card.parentElement.children).filter((other) => other.offsetParent);
+    /** The cards beside one that are not hidden, as the eye reads them. */
+    function shown(card) {
+        const cards = Array.from(card.parentElement.children).filter((other) => other.offsetParent);
+        return cards.sort((one, other) => Number(one.style.order) - Number(other.style.order));
+    }
 
     function move(card, where) {
         const cards = shown(card);
@@ -275,29 +237,19 @@ window.hypernet.cards = (function () {
     function drag(event) {
         const card = cardAt(event.target);
         if (!card) return;
-        const added = additions(hypernet.dialect.nameOf(card), {words: !event.shiftKey});
+        const added = hypernet.prompt.additions(hypernet.dialect.nameOf(card), {words: !event.shiftKey});
         event.dataTransfer.effectAllowed = "copy";
         event.dataTransfer.setData("text/plain", [added.tag, added.words.join(", ")].filter(Boolean).join(" "));
-    }
-
-    function caret(event) {
-        if (event.target.matches?.("textarea") && hypernet.dialect.promptTab(event.target)) {
-            carets.set(event.target, event.target.selectionEnd);
-        }
     }
 
     function start() {
         document.addEventListener("click", click, true);
         document.addEventListener("keydown", key, true);
         document.addEventListener("dragstart", drag, true);
-        for (const name of ["keyup", "pointerup", "focusout", "select"]) document.addEventListener(name, caret, true);
-        document.addEventListener("input", (event) => {
-            caret(event);
-            if (hypernet.dialect.promptTab(event.target)) mark();
-        }, true);
-        hypernet.catalogue.whenChanged(() => { dress(); describe(); });
-        hypernet.dialect.whenChanged(() => { dress(); mark(); });
+        document.addEventListener("input", (event) => hypernet.dialect.promptTab(event.target) && mark(), true);
+        hypernet.catalogue.whenChanged((names) => { look(); later(names.flatMap(cardsOf), describe); });
+        hypernet.dialect.whenChanged(look);
     }
 
-    return {additions, insert, mark, reload, remove, start, withoutWords};
+    return {cardAt, cardsOf, isUsed, mark, reload, start, toggle};
 })();

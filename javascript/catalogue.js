@@ -5,11 +5,15 @@ window.hypernet ??= {};
 
 window.hypernet.catalogue = (function () {
     const ROOT = "./hypernet/v1";
-    const AGAIN = 1500; // milliseconds
+    const SOONEST = 1500; // milliseconds, while files are still being read
+    const LATEST = 12000;
     const listeners = [];
     let networks = new Map();
     let order = [];
+    let written = new Map(); // name -> its facts as JSON: what changed is seen by it
     let tag = null; // the list's ETag
+    let wait = SOONEST;
+    let timer = 0;
 
     /** Asks the server for the list; a list that did not change costs one short answer. */
     async function refresh() {
@@ -18,8 +22,14 @@ window.hypernet.catalogue = (function () {
         tag = answer.headers.get("ETag");
         order = await answer.json();
         networks = new Map(order.map((network) => [network.name, network]));
-        listeners.forEach((listener) => listener());
-        if (order.some((network) => network.known === false)) setTimeout(refresh, AGAIN); // files are still being read
+        const before = written;
+        written = new Map(order.map((network) => [network.name, JSON.stringify(network)]));
+        const changed = order.map(({name}) => name).filter((name) => written.get(name) !== before.get(name));
+        listeners.forEach((listener) => listener(changed));
+        clearTimeout(timer);
+        const reading = order.some((network) => network.known === false);
+        wait = reading ? Math.min(wait * 2, LATEST) : SOONEST;
+        if (reading) timer = setTimeout(refresh, wait);
     }
 
     /** The facts of a network: {name, base, fits, problem, words, negative, strength, range, ...}; null if unknown. */

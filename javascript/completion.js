@@ -120,7 +120,7 @@ window.hypernet.completion = (function () {
         if (item.option) return hypernet.edit.replace(textarea, start, end, item.label);
         const after = textarea.value.slice(end).match(/^[^<>\n]*>/)?.[0] ?? ""; // the rest of a tag that was there
         const rest = after.includes(":") ? after.slice(after.indexOf(":")) : null;
-        const added = hypernet.cards.additions(item.network.name);
+        const added = hypernet.prompt.additions(item.network.name);
         const words = added.words.filter((word) => !textarea.value.includes(word)).join(", ");
         const text = rest ? `<hypernet:${item.network.name}${rest}` : [added.tag, words].filter(Boolean).join(" ");
         hypernet.edit.replace(textarea, start, end + after.length, text);
@@ -157,7 +157,7 @@ window.hypernet.completion = (function () {
         QUEUE_SANITIZE.unshift((type, text) => {
             const isOurs = typeof ResultType !== "undefined" && type === ResultType.hypernetwork;
             if (!isOurs || !hypernet.catalogue.find(text)) return null;
-            const {tag, words} = hypernet.cards.additions(text);
+            const {tag, words} = hypernet.prompt.additions(text);
             return [tag, words.join(", ")].filter(Boolean).join(" ");
         });
     }

@@ -203,7 +203,7 @@ window.hypernet.popover = (function () {
                 const {textarea} = open;
                 const tab = hypernet.dialect.promptTab(textarea);
                 close();
-                hypernet.cards.remove(tag.name, tab);
+                hypernet.prompt.remove(tag.name, tab);
             }),
             button(hypernet.texts.say("done"), close),
         );

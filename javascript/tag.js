@@ -5,13 +5,12 @@
 window.hypernet ??= {};
 
 window.hypernet.tag = (function () {
-    const TAG = /<hypernet:([^>]*)>/gi;
+    const TAG = /<hypernet:([^<>]*)>/gi;
     const NUMBER = /^[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?$/i;
 
     /** Every tag of a text: {start, end, text, name, strength, options}, in order. Linear in the length of the text. */
     function find(text) {
-        const closed = text.slice(0, text.lastIndexOf(">") + 1);
-        return Array.from(closed.matchAll(TAG), (match) => ({
+        return Array.from(text.matchAll(TAG), (match) => ({
             start: match.index,
             end: match.index + match[0].length,
             text: match[0],

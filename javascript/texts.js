@@ -87,6 +87,24 @@ window.hypernet.texts = (function () {
         "why": ["Why does it do nothing?", "왜 효과가 없나요?", "なぜ効かないの？", "为什么没有效果？", "為什麼沒有效果？"],
         "strip": ["Draw at five strengths", "강도 다섯 가지로 그리기", "5つの強さで描く", "以五种强度绘制", "以五種強度繪製"],
         "favourite": ["Favourite", "즐겨찾기", "お気に入り", "收藏", "收藏"],
+        "first": [
+            "Favourites and recent ones first", "즐겨찾기와 최근 사용을 먼저", "お気に入りと最近使ったものを先に",
+            "收藏和最近使用的排在前面", "收藏和最近使用的排在前面",
+        ],
+        "menu.add": ["Put into the prompt", "프롬프트에 넣기", "プロンプトに入れる", "加入提示词", "加入提示詞"],
+        "menu.no words": [
+            "Put in without its words", "단어 없이 넣기", "言葉なしで入れる", "加入（不带触发词）", "加入（不帶觸發詞）",
+        ],
+        "menu.half": [
+            "Put in at half strength", "절반 강도로 넣기", "半分の強さで入れる", "以一半强度加入", "以一半強度加入",
+        ],
+        "menu.replace": [
+            "Put in instead of the others", "다른 것 대신 넣기", "ほかのものと入れ替える", "替换其他超网络", "取代其他超網路",
+        ],
+        "menu.unfavourite": [
+            "No favourite any more", "즐겨찾기 해제", "お気に入りから外す", "取消收藏", "取消收藏",
+        ],
+        "menu.edit": ["Edit…", "편집…", "編集…", "编辑…", "編輯…"],
         "hide others": [
             "Hide files made for other models", "다른 모델용 파일 숨기기", "他のモデル用のファイルを隠す",
             "隐藏不适用于当前模型的文件", "隱藏不適用於目前模型的檔案",

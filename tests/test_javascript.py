@@ -12,6 +12,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = sorted((ROOT / "javascript").glob("*.js"))
+SHARED = json.loads((ROOT / "tests" / "data" / "tags.json").read_text(encoding="utf-8"))
+"""How tags are read: test_tags.py holds the server's half to the same."""
 TYPES = {".js": "text/javascript", ".css": "text/css"}
 
 NETWORKS = [
@@ -49,7 +51,7 @@ NETWORKS = [
         "size": 88_000_000,
         "tags": ["sumi-e"],
         "notes": "",
-        "favourite": True,
+        "favourite": False,
     },
     {
         "name": "broken",
@@ -68,6 +70,7 @@ NETWORKS = [
         "tags": ["sumi-e"],
         "notes": "",
         "favourite": False,
+        "used": 0,
     },
     {
         "name": "xl",
@@ -152,6 +155,8 @@ def opened(browser: Any, html: str, networks: list[dict[str, Any]]) -> Any:
             route.fulfill(body=json.dumps(networks), content_type="application/json", headers={"ETag": '"1"'})
         elif path == "hypernet/v1/check":
             route.fulfill(body=json.dumps(checked(route.request.post_data_json["prompt"])), status=200)
+        elif path == "hypernet/v1/favourite":
+            route.fulfill(body="{}", status=200)
         else:
             route.fulfill(status=404, body="{}")
 
@@ -302,7 +307,7 @@ def test_a_card_is_dragged_to_a_place_in_the_prompt(page: Any) -> None:
 
 @pytest.mark.parametrize("key", ["Enter", " "])
 def test_a_card_is_reached_and_pressed_by_keyboard(page: Any, key: str) -> None:
-    negative(page).focus()
+    page.locator(".hypernet-shelf input").last.focus()
     page.keyboard.press("Tab")
     assert page.evaluate("hypernet.dialect.nameOf(document.activeElement)") == "ink"
     page.keyboard.press(key)
@@ -322,7 +327,7 @@ def test_a_card_is_reached_and_pressed_by_keyboard(page: Any, key: str) -> None:
     ],
 )
 def test_arrows_and_letters_move_between_cards(page: Any, keys: list[str], name: str) -> None:
-    negative(page).focus()
+    page.locator(".hypernet-shelf input").last.focus()
     page.keyboard.press("Tab")
     for key in keys:
         page.keyboard.press(key)
@@ -356,6 +361,83 @@ def test_broken_files_and_those_for_other_models_are_marked(page: Any) -> None:
 def test_a_card_says_what_its_file_is_in_words(page: Any) -> None:
     assert card(page).locator(".hypernet-facts").inner_text() == "SD1 · trained 20,000 steps · costs nothing · 84 MB"
     assert card(page, "broken").locator(".hypernet-facts").inner_text() == "broken.pt: it is damaged."
+
+
+# The shelf, and a card's menu
+
+
+def order(page: Any) -> list[str]:
+    """Names as the eye reads them."""
+    return page.evaluate(
+        """() => Array.from(document.querySelectorAll(".card")).filter((card) => card.offsetParent)
+        .sort((a, b) => a.offsetTop - b.offsetTop || a.offsetLeft - b.offsetLeft).map(hypernet.dialect.nameOf)"""
+    )
+
+
+def test_those_in_the_prompt_come_first_then_favourites_then_recent_ones(browser: Any) -> None:
+    kept = {"styles/water": {"used": 5.0}, "broken": {"favourite": True}}
+    networks = [{**network, **kept.get(network["name"], {})} for network in NETWORKS]
+    page = opened(browser, PAGES["A1111's family"], networks)
+    assert order(page) == ["broken", "styles/water", "ink", "xl"]
+    card(page, "xl").click()
+    assert order(page) == ["broken", "styles/water", "ink", "xl"]  # nothing moves under the pointer
+    prompt(page).hover()
+    assert order(page) == ["xl", "broken", "styles/water", "ink"]
+    page.get_by_label("Favourites and recent ones first").uncheck()
+    assert order(page) == ["ink", "styles/water", "broken", "xl"]
+    page.close()
+
+
+def test_files_for_other_models_are_hidden_where_that_is_wished_and_the_browser_remembers(page: Any) -> None:
+    page.get_by_label("Hide files made for other models").check()
+    assert "xl" not in order(page)
+    page.reload()
+    page.evaluate("after.forEach((callback) => callback())")
+    page.wait_for_function("document.querySelector('.hypernet-other-base')")
+    assert page.get_by_label("Hide files made for other models").is_checked()
+    assert "xl" not in order(page)
+
+
+@pytest.mark.parametrize(
+    ("item", "text"),
+    [
+        ("Put into the prompt", "a cat <hypernet:styles/water:1> <hypernet:ink:0.7> inky lines, smudge"),
+        ("Put in without its words", "a cat <hypernet:styles/water:1> <hypernet:ink:0.7>"),
+        ("Put in at half strength", "a cat <hypernet:styles/water:1> <hypernet:ink:0.35> inky lines, smudge"),
+        ("Put in instead of the others", "a cat <hypernet:ink:0.7> inky lines, smudge"),
+    ],
+)
+@pytest.mark.parametrize("by", ["mouse", "keyboard"])
+def test_a_cards_menu_does_what_keys_at_a_click_do(page: Any, by: str, item: str, text: str) -> None:
+    prompt(page).fill("a cat <hypernet:styles/water:1>")
+    if by == "mouse":
+        card(page).click(button="right")
+        page.get_by_role("menuitem", name=item, exact=True).click()
+    else:
+        card(page).focus()
+        page.keyboard.press("ContextMenu")
+        while page.evaluate("document.activeElement.textContent") != item:
+            page.keyboard.press("ArrowDown")
+        page.keyboard.press("Enter")
+    assert prompt(page).input_value() == text
+    assert not page.get_by_role("menu").is_visible()
+    assert page.evaluate("hypernet.dialect.nameOf(document.activeElement)") == "ink"
+
+
+def test_a_favourite_is_made_in_the_menu(page: Any) -> None:
+    with page.expect_request("**/hypernet/v1/favourite") as asked:
+        card(page).click(button="right")
+        page.get_by_role("menuitem", name="Favourite").click()
+    assert asked.value.post_data_json == {"name": "ink", "favourite": True}
+
+
+def test_a_card_that_the_host_draws_anew_is_as_the_others(page: Any) -> None:
+    page.evaluate(
+        """() => { const old = document.querySelectorAll(".card")[1];
+        old.insertAdjacentHTML("beforebegin", old.outerHTML.replace("hypernet-card", "")); old.remove(); }"""
+    )
+    page.wait_for_function("document.querySelectorAll('.hypernet-card').length === 4")
+    assert card(page, "styles/water").get_attribute("role") == "button"
 
 
 # In the prompt
@@ -487,6 +569,22 @@ def test_factors_are_written_as_options_and_go_when_they_are_1(page: Any) -> Non
 
 
 # The grammar, and what it costs
+
+
+@pytest.mark.parametrize("case", SHARED["prompts"], ids=lambda case: case["prompt"])
+def test_tags_are_read_as_the_server_reads_them(page: Any, case: dict[str, Any]) -> None:
+    found = page.evaluate("(text) => hypernet.tag.find(text)", case["prompt"])
+    for tag in found:
+        assert case["prompt"][tag.pop("start") : tag.pop("end")] == tag["text"]
+    assert found == case["tags"]
+
+
+def test_numbers_and_schedules_are_read_as_the_server_reads_them(page: Any) -> None:
+    for text, value in SHARED["numbers"].items():
+        assert page.evaluate("(text) => hypernet.tag.number(text)", text) == value, text
+    for text, points in SHARED["schedules"].items():
+        found = page.evaluate("(text) => hypernet.tag.schedule(text)", text)
+        assert (found and [[point["value"], point["position"]] for point in found]) == points, text
 
 
 @pytest.mark.parametrize(

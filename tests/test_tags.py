@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -31,6 +34,45 @@ def reason(text: str) -> str:
 
 def strength(tag: Tag, **moment: object) -> float:
     return tag.course.at(Moment(**moment))  # type: ignore[arg-type]
+
+
+SHARED = json.loads((Path(__file__).parent / "data" / "tags.json").read_text(encoding="utf-8"))
+"""What the browser's half must read in the same way: see test_javascript.py."""
+_FIELDS = {"self": "self_attention", "cross": "cross_attention"}
+
+
+@pytest.mark.parametrize("case", SHARED["prompts"], ids=lambda case: case["prompt"])
+def test_the_cases_shared_with_the_browsers_half(case: dict[str, Any]) -> None:
+    parsed = parse(case["prompt"])
+    assert not parsed.problems
+    assert [(tag.text, tag.name) for tag in parsed.tags] == [(tag["text"], tag["name"]) for tag in case["tags"]]
+    for found, wanted in zip(parsed.tags, case["tags"], strict=True):
+        if "@" not in wanted["strength"]:
+            assert strength(found) == float(wanted["strength"] or 1)
+        for key, value in wanted["options"]:
+            place = found.course if key in ("start", "stop") else found
+            assert getattr(place, _FIELDS.get(key, key)) == float(value)
+
+
+@pytest.mark.parametrize(("text", "value"), SHARED["numbers"].items())
+def test_the_numbers_shared_with_the_browsers_half(text: str, value: float | None) -> None:
+    parsed = parse(f"<hypernet:ink:{text}>")
+    if value is None:
+        assert not parsed.tags
+    else:
+        assert strength(parsed.tags[0]) == value
+
+
+@pytest.mark.parametrize(("text", "points"), SHARED["schedules"].items())
+def test_the_schedules_shared_with_the_browsers_half(text: str, points: list[list[float]] | None) -> None:
+    parsed = parse(f"<hypernet:ink:{text}>")
+    if points is None:
+        assert not parsed.tags
+    else:
+        (found,) = parsed.tags
+        for value, position in points:
+            step = int(position if position > 1 else position * 20)
+            assert strength(found, step=step, steps=20) == pytest.approx(value)
 
 
 def test_a_tag_is_taken_out_of_the_prompt() -> None:

@@ -21,7 +21,7 @@ from hypernet.library.hashes import Hashes
 from hypernet.library.loaded import Loaded
 from hypernet.library.names import Index, assign
 from hypernet.library.scan import SUFFIXES, Listing, Stamp, scan
-from hypernet.library.sidefiles import CivitaiInfo, Recommended, Source, UserMetadata
+from hypernet.library.sidefiles import CivitaiInfo, Kept, Recommended, Source, UserMetadata
 from hypernet.text import json_safe
 
 if TYPE_CHECKING:
@@ -117,6 +117,8 @@ class Library:
         self._hashes = Hashes(cache)
         self._loaded = Loaded(keep)
         self._shelf: _Shelf | None = None
+        self._notes = Kept(sidefiles.notes)
+        self._civitai = Kept(sidefiles.civitai_info)
         self._scanning = threading.Lock()
 
     def scan(self) -> tuple[Entry, ...]:
@@ -223,7 +225,7 @@ class Library:
 
     def user_metadata(self, entry: Entry) -> UserMetadata:
         """What the user wrote about a file on its card."""
-        return sidefiles.user_metadata(entry.path, self._listed)
+        return self._noted(entry)[0]
 
     def write_user_metadata(self, entry: Entry, metadata: UserMetadata) -> None:
         """Keeps what other programs wrote into the same file. Raises HypernetError."""
@@ -232,7 +234,10 @@ class Library:
 
     def recommended(self, entry: Entry) -> Recommended:
         """What its maker recommends, and where it is from."""
-        return sidefiles.recommended(entry.path, self._listed)
+        return self._noted(entry)[1]
+
+    def _noted(self, entry: Entry) -> tuple[UserMetadata, Recommended]:
+        return self._notes.of(entry.path, ".json", self._listed)
 
     def write_recommended(self, entry: Entry, said: Recommended) -> None:
         """Keeps what other programs wrote into the same file. Raises HypernetError."""
@@ -255,7 +260,7 @@ class Library:
 
     def civitai_info(self, entry: Entry) -> CivitaiInfo | None:
         """What Civitai says of a file, as kept beside it, if it is."""
-        return sidefiles.civitai_info(entry.path, self._listed)
+        return self._civitai.of(entry.path, ".civitai.info", self._listed)
 
     def close(self) -> None:
         """Ends the background work and lets go of the networks and the cache file."""

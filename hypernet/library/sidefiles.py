@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from hypernet import atomic, safe_json
 from hypernet.errors import HypernetError
@@ -28,6 +29,7 @@ PREVIEW_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif")
 """Endings of pictures, the preferred ones first."""
 
 Exists = Callable[[Path], bool]
+_T = TypeVar("_T")
 
 
 def preview(path: Path, exists: Exists = Path.is_file) -> Path | None:
@@ -63,16 +65,7 @@ class UserMetadata:
 
 def user_metadata(path: Path, exists: Exists = Path.is_file) -> UserMetadata:
     """What NAME.json says; a missing or broken file, or a key of another kind, says nothing."""
-    file = _beside(path, ".json")
-    if not exists(file):
-        return UserMetadata()
-    try:
-        stored = _read_json(file)
-    except _BrokenJSON as error:
-        _log.warning("%s", error)
-        return UserMetadata()
-    texts = {key: _text(stored.get(_key(key))) for key in _TEXT_KEYS}
-    return UserMetadata(**texts, preferred_weight=_weight(stored.get("preferred weight")))
+    return notes(path, exists)[0]
 
 
 def write_user_metadata(path: Path, metadata: UserMetadata, exists: Exists = Path.is_file) -> None:
@@ -116,14 +109,28 @@ class Recommended:
 
 def recommended(path: Path, exists: Exists = Path.is_file) -> Recommended:
     """What NAME.json's `hypernet` says; what is missing, broken or of another kind says nothing."""
+    return notes(path, exists)[1]
+
+
+def notes(path: Path, exists: Exists = Path.is_file) -> tuple[UserMetadata, Recommended]:
+    """All that NAME.json says, in one reading."""
     file = _beside(path, ".json")
     if not exists(file):
-        return Recommended()
+        return UserMetadata(), Recommended()
     try:
-        stored = _read_json(file).get(_OURS)
+        stored = _read_json(file)
     except _BrokenJSON as error:
         _log.warning("%s", error)
-        return Recommended()
+        return UserMetadata(), Recommended()
+    return _user(stored), _recommended(stored.get(_OURS))
+
+
+def _user(stored: Mapping[str, object]) -> UserMetadata:
+    texts = {key: _text(stored.get(_key(key))) for key in _TEXT_KEYS}
+    return UserMetadata(**texts, preferred_weight=_weight(stored.get("preferred weight")))
+
+
+def _recommended(stored: object) -> Recommended:
     if not isinstance(stored, dict):
         return Recommended()
     source = stored.get("source")
@@ -200,6 +207,29 @@ def write_preview(path: Path, picture: bytes, suffix: str, exists: Exists = Path
     _refuse_link(file, exists)
     _write(file, picture)
     return file
+
+
+class Kept(Generic[_T]):
+    """What a reader makes of side files, each read anew only when it changed: a page asks for thousands at once."""
+
+    def __init__(self, read: Callable[[Path, Exists], _T]) -> None:
+        """read: from a network's path."""
+        self._read = read
+        self._known: dict[Path, tuple[tuple[int, int, int], _T]] = {}
+
+    def of(self, path: Path, ending: str, exists: Exists) -> _T:
+        """What the network's side file with that ending says now."""
+        try:
+            stat = _beside(path, ending).stat() if exists(_beside(path, ending)) else None
+        except OSError:
+            stat = None
+        if stat is None:
+            return self._read(path, lambda file: False)
+        state = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+        known = self._known.get(path)
+        if known is None or known[0] != state:
+            known = self._known[path] = (state, self._read(path, exists))
+        return known[1]
 
 
 _OURS = "hypernet"

@@ -33,7 +33,7 @@ def card(catalogue: Catalogue, entry: Entry, base: str) -> dict[str, Any]:
     library = catalogue.library
     told = catalogue.facts_if_known(entry)
     user, maker = library.user_metadata(entry), library.recommended(entry)
-    own = _base(catalogue, entry, told)
+    own, kept = _base(catalogue, entry, told), catalogue.memory.of(entry)
     return {
         "name": entry.name,
         "known": told is not None,
@@ -55,6 +55,8 @@ def card(catalogue: Catalogue, entry: Entry, base: str) -> dict[str, Any]:
         "notes": user.notes,
         "preview": preview_url(catalogue, entry),
         "hash": library.sha256_if_known(entry),
+        "favourite": kept.get("favourite", False),
+        "used": kept.get("used", 0),
     }
 
 
@@ -90,10 +92,10 @@ def preview_url(catalogue: Catalogue, entry: Entry) -> str:
     return f"./{PREVIEW_ROUTE}?name={quote(entry.name, safe='')}&changed={changed}"
 
 
-def etag(content: object) -> str:
-    """A tag that changes whenever the content does."""
-    text = json.dumps(content, sort_keys=True, default=str)
-    return f'"{hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:16]}"'
+def as_json(content: object) -> tuple[bytes, str]:
+    """The content as JSON, and an ETag that changes whenever it does."""
+    text = json.dumps(content, ensure_ascii=False).encode("utf-8", "backslashreplace")
+    return text, f'"{hashlib.sha256(text).hexdigest()[:16]}"'
 
 
 def check(catalogue: Catalogue, prompt: str) -> list[dict[str, Any]]:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from hypernet.errors import HypernetError
 from hypernet.library import Entry, Library
 from hypernet.webui.facts import Facts, FactsCache
+from hypernet.webui.memory import Memory
 from hypernet.webui.settings import Settings
 
 CACHE_FILE = "hypernet.sqlite"
 """In the host's folder for caches: the digests of files."""
 FACTS_FILE = "hypernet-facts.json"
 """In the host's folder for caches: what files hold."""
+MEMORY_FILE = "hypernet-cards.json"
+"""In the host's folder for caches: favourites and uses."""
 
 
 class Places(Protocol):
@@ -52,6 +55,7 @@ class Catalogue:
         self._places = places
         self._library: Library | None = None
         self._facts: FactsCache | None = None
+        self._memory: Memory | None = None
         self._made_of: tuple[tuple[Path, ...], int] | None = None
         self._published: tuple[Entry, ...] | None = None
 
@@ -116,6 +120,21 @@ class Catalogue:
             cache = self._places.cache_dir()
             self._facts = FactsCache(None if cache is None else cache / FACTS_FILE)
         return self._facts
+
+    @property
+    def memory(self) -> Memory:
+        """Favourites and uses."""
+        if self._memory is None:
+            cache = self._places.cache_dir()
+            file = None if cache is None else cache / MEMORY_FILE
+            self._memory = Memory(file, lambda entry: self.library.sha256_if_known(entry))
+        return self._memory
+
+    def note_use(self, names: Iterable[str]) -> None:
+        """Pictures were drawn with the networks of these names."""
+        entries = [entry for name in names if (entry := self.find(name)) is not None]
+        if entries:
+            self.memory.note_use(entries)
 
     def refresh(self) -> None:
         """Lists the folders anew."""

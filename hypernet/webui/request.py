@@ -57,6 +57,11 @@ class Request:
         self._opened = {name: found for name, found in self._opened.items() if name in names}
         self.applied.clear()
 
+    @property
+    def used(self) -> set[str]:
+        """Names of the networks that acted in the last pictures."""
+        return {use.tag.name for applied in self.applied.values() for use in applied.acting}
+
     def open(self, name: str) -> Network:
         """The network that a tag means by `name`. Raises HypernetError."""
         if name not in self._opened:

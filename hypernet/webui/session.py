@@ -126,7 +126,9 @@ class Session:
     def end(self, p: Processing, processed: Any = None) -> None:
         """The request is over; processed: its result, already made, whose comments can still be added to."""
         self._finish(p)
-        notes = Request.of(p, self.host, self.catalogue).notes
+        request = Request.of(p, self.host, self.catalogue)
+        self.catalogue.note_use(request.used)
+        notes = request.notes
         if self._collected is not None:
             self._collected.update(notes)
         if processed is not None and notes:
