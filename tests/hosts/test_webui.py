@@ -387,11 +387,15 @@ def test_a_pasted_picture_finds_a_renamed_file(host: Any) -> None:
 
 def test_a_renamed_file_in_an_infotext_given_to_the_api_is_found(host: Any) -> None:
     host.only_real()
-    text = host.draw("a cat <hypernet:t-linear:0.5:k=0.5>").infotext.replace("t-linear", "t-before-renaming")
-    request = {"infotext": text, "steps": 1, "width": 64, "height": 64, "save_images": False}
-    made = host.call("/sdapi/v1/txt2img", request)
-    if "a cat" not in made["info"]:
+    request = {"steps": 1, "width": 64, "height": 64, "save_images": False}
+    try:
+        untagged = host.call("/sdapi/v1/txt2img", {"infotext": "a cat\nSteps: 2, Seed: 1, Size: 64x64", **request})
+    except urllib.error.HTTPError:  # Forge f2.0.1, whatever is installed
+        pytest.skip("this host's API fails with any infotext")
+    if "a cat" not in untagged["info"]:
         pytest.skip("this host's API takes no infotext")
+    text = host.draw("a cat <hypernet:t-linear:0.5:k=0.5>").infotext.replace("t-linear", "t-before-renaming")
+    made = host.call("/sdapi/v1/txt2img", {"infotext": text, **request})
     assert "<hypernet:t-linear:0.5:k=0.5>" in made["info"]
 
 
