@@ -63,7 +63,8 @@ window.hypernet.completion = (function () {
     /** Whether another completion list shows names already. */
     function listedElsewhere() {
         const tagcomplete = typeof TAC_CFG !== "undefined" && TAC_CFG?.useHypernetworks;
-        return tagcomplete || Boolean(document.querySelector(".autocompleteResults:not([style*='none'])")?.offsetParent);
+        const lists = Array.from(document.body.children).filter((each) => each.classList.contains("autocompleteResults"));
+        return tagcomplete || lists.some((list) => list.checkVisibility?.() ?? list.offsetParent);
     }
 
     function show() {

@@ -5,12 +5,14 @@ window.hypernet ??= {};
 
 window.hypernet.dialect = (function () {
     const TABS = ["txt2img", "img2img", "control", "video"];
-    const CARDS = TABS.flatMap((tab) => [`#${tab}_hypernetworks_cards`, `#${tab}_hypernetwork_cards`]).join(",");
+    const CONTAINERS = TABS.flatMap((tab) => [`${tab}_hypernetworks_cards`, `${tab}_hypernetwork_cards`]);
+    const CARDS = CONTAINERS.map((id) => `#${id}`).join(",");
 
     const option = (key, fallback) => (typeof opts === "undefined" ? undefined : opts[key]) ?? fallback;
     const prompt = (tab) => document.querySelector(`#${tab}_prompt textarea`);
     const negative = (tab) => document.querySelector(`#${tab}_neg_prompt textarea`);
-    const containers = () => document.querySelectorAll(CARDS);
+    // By their ids: a selector would look at each of a hundred thousand elements, at every key.
+    const containers = () => CONTAINERS.map((id) => document.getElementById(id)).filter(Boolean);
     const visible = (element) => Boolean(element?.offsetParent);
 
     /** The tab whose prompt is on the screen. */

@@ -7,6 +7,8 @@ window.hypernet ??= {};
 window.hypernet.shelf = (function () {
     const KEY = "hypernet.shelf";
     const RECENT = 8;
+    const MANY = 500; // cards
+    const PAUSE = 150; // milliseconds
     const FIRST = {used: -3, favourite: -2, recent: -1}; // CSS's `order`: no card is moved in the page
     const SORTS = ".extra-network-control--sort";
     let chosen = {first: true, "hide others": false, sort: null, ...stored()};
@@ -101,7 +103,23 @@ window.hypernet.shelf = (function () {
         });
     }
 
+    // The host's search looks through the cards of all pages at every key: among thousands it waits for a pause
+
+    function hold(event) {
+        const search = event.target;
+        if (!/_hypernetworks_extra_search$/.test(search.id) || search.hypernetHeld === "passed") return;
+        if (hypernet.catalogue.all().length < MANY) return;
+        event.stopImmediatePropagation();
+        clearTimeout(search.hypernetTimer);
+        search.hypernetTimer = setTimeout(() => {
+            search.hypernetHeld = "passed";
+            search.dispatchEvent(new Event("input", {bubbles: true}));
+            search.hypernetHeld = "";
+        }, PAUSE);
+    }
+
     function start() {
+        document.addEventListener("input", hold, true);
         document.addEventListener("click", remember);
         hypernet.catalogue.whenChanged(() => hypernet.dialect.containers().forEach(apply));
     }

@@ -217,11 +217,11 @@ class Library:
 
     def preview(self, entry: Entry) -> Path | None:
         """The picture beside a file, if there is one."""
-        return sidefiles.preview(entry.path, self._listed)
+        return sidefiles.preview(entry.path, self._listed) if self._has_any(entry) else None
 
     def description(self, entry: Entry) -> str | None:
         """The text beside a file, if there is one."""
-        return sidefiles.description(entry.path, self._listed)
+        return sidefiles.description(entry.path, self._listed) if self._has_any(entry) else None
 
     def user_metadata(self, entry: Entry) -> UserMetadata:
         """What the user wrote about a file on its card."""
@@ -237,6 +237,8 @@ class Library:
         return self._noted(entry)[1]
 
     def _noted(self, entry: Entry) -> tuple[UserMetadata, Recommended]:
+        if not self._has_any(entry):
+            return UserMetadata(), Recommended()
         return self._notes.of(entry.path, ".json", self._listed)
 
     def write_recommended(self, entry: Entry, said: Recommended) -> None:
@@ -260,7 +262,7 @@ class Library:
 
     def civitai_info(self, entry: Entry) -> CivitaiInfo | None:
         """What Civitai says of a file, as kept beside it, if it is."""
-        return self._civitai.of(entry.path, ".civitai.info", self._listed)
+        return self._civitai.of(entry.path, ".civitai.info", self._listed) if self._has_any(entry) else None
 
     def close(self) -> None:
         """Ends the background work and lets go of the networks and the cache file."""
@@ -296,6 +298,10 @@ class Library:
     def _listed(self, path: Path) -> bool:
         """Whether a side file was there when the folders were last listed: thousands of cards ask for a dozen each."""
         return (self._shelf or self._current()).listing.has(path)
+
+    def _has_any(self, entry: Entry) -> bool:
+        """Whether anything at all lies beside a file: mostly nothing does, which is soon told."""
+        return (self._shelf or self._current()).listing.has_any(entry.path)
 
 
 def _by_name(entry: Entry) -> tuple[str, str]:

@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -77,6 +78,18 @@ class Listing:
     def has(self, path: Path) -> bool:
         """Whether that side file was there."""
         return os.path.normcase(path.name) in self.beside.get(str(path.parent), ())
+
+    def has_any(self, path: Path) -> bool:
+        """Whether anything was there whose name begins with this file's stem and a dot."""
+        return os.path.normcase(path.stem) in self._stems.get(str(path.parent), ())
+
+    @cached_property
+    def _stems(self) -> Mapping[str, Set[str]]:
+        """For each folder what stands before any dot of a name in it."""
+        return {
+            folder: {name[:place] for name in names for place, letter in enumerate(name) if letter == "."}
+            for folder, names in self.beside.items()
+        }
 
     def outdated(self, look: bool = False) -> bool:
         """Whether a file was added, removed or renamed since. One stat for each folder; in-place writes don't show.

@@ -22,74 +22,76 @@ _MISNAMED = re.compile(r"<(?:hypernetworks?|hypernets|hn):([^<>]*)>", re.IGNOREC
 _SPLIT = re.compile(r"[,\n]")
 
 
-def cards(catalogue: Catalogue) -> list[dict[str, Any]]:
-    """Every network, in the order of the page."""
-    base = catalogue.model_base
-    return [card(catalogue, entry, base) for entry in catalogue.entries()]
+class Cards:
+    """The cards as they are now: what counts for all of them is looked up once, as there may be thousands."""
 
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+        self.library, self._strength, self._base = catalogue.library, catalogue.strength, catalogue.model_base
+        self._memory = catalogue.memory
 
-def card(catalogue: Catalogue, entry: Entry, base: str) -> dict[str, Any]:
-    """One network; `known` is false while its file is still to be read. base: the loaded checkpoint's."""
-    library = catalogue.library
-    told = catalogue.facts_if_known(entry)
-    user, maker = library.user_metadata(entry), library.recommended(entry)
-    own, kept = _base(catalogue, entry, told), catalogue.memory.of(entry)
-    return {
-        "name": entry.name,
-        "known": told is not None,
-        "base": own,
-        "fits": None if "unknown" in (own, base) else own == base,
-        "problem": (told or {}).get("problem"),
-        "line": "" if told is None else line(told, entry.stamp.size),
-        "steps": (told or {}).get("steps"),
-        "free": (told or {}).get("free while drawing"),
-        "size": entry.stamp.size,
-        "words": words(catalogue, entry),
-        "negative": user.negative_text,
-        "strength": user.preferred_weight or catalogue.strength,
-        "range": maker.range,
-        "sampler": maker.sampler,
-        "cfg": maker.cfg,
-        "sampling steps": maker.steps,
-        "tags": maker.tags,
-        "notes": user.notes,
-        "preview": preview_url(catalogue, entry),
-        "hash": library.sha256_if_known(entry),
-        "favourite": kept.get("favourite", False),
-        "used": kept.get("used", 0),
-    }
+    def all(self) -> list[dict[str, Any]]:
+        """Every network, in the order of the page."""
+        return [self.card(entry) for entry in self.library.entries()]
 
+    def card(self, entry: Entry) -> dict[str, Any]:
+        """One network; `known` is false while its file is still to be read."""
+        told = self._catalogue.facts_if_known(entry)
+        user, maker = self.library.user_metadata(entry), self.library.recommended(entry)
+        own, kept = self.base(entry, told), self._memory.of(entry)
+        return {
+            "name": entry.name,
+            "known": told is not None,
+            "base": own,
+            "fits": None if "unknown" in (own, self._base) else own == self._base,
+            "problem": (told or {}).get("problem"),
+            "line": "" if told is None else line(told, entry.stamp.size),
+            "steps": (told or {}).get("steps"),
+            "free": (told or {}).get("free while drawing"),
+            "size": entry.stamp.size,
+            "words": self.words(entry),
+            "negative": user.negative_text,
+            "strength": user.preferred_weight or self._strength,
+            "range": maker.range,
+            "sampler": maker.sampler,
+            "cfg": maker.cfg,
+            "sampling steps": maker.steps,
+            "tags": maker.tags,
+            "notes": user.notes,
+            "preview": self.preview_url(entry),
+            "hash": self.library.sha256_if_known(entry),
+            "favourite": kept.get("favourite", False),
+            "used": kept.get("used", 0),
+        }
 
-def words(catalogue: Catalogue, entry: Entry) -> list[str]:
-    """The trigger words: what the user noted, else what Civitai's file says."""
-    user = catalogue.library.user_metadata(entry)
-    if user.activation_text:
-        return [word.strip() for word in _SPLIT.split(user.activation_text) if word.strip()]
-    civitai = catalogue.library.civitai_info(entry)
-    return list(civitai.trained_words) if civitai is not None else []
+    def words(self, entry: Entry) -> list[str]:
+        """The trigger words: what the user noted, else what Civitai's file says."""
+        user = self.library.user_metadata(entry)
+        if user.activation_text:
+            return [word.strip() for word in _SPLIT.split(user.activation_text) if word.strip()]
+        civitai = self.library.civitai_info(entry)
+        return list(civitai.trained_words) if civitai is not None else []
 
+    def base(self, entry: Entry, told: Facts | None) -> str:
+        """What the file shows, else what the user or Civitai says of it."""
+        found = str((told or {}).get("base", "unknown"))
+        if found != "unknown":
+            return found
+        noted = self.library.user_metadata(entry).sd_version
+        if noted in ("SD1", "SD2", "SDXL"):
+            return noted
+        civitai = self.library.civitai_info(entry)
+        written = civitai.base_model.upper().replace(" ", "") if civitai is not None else ""
+        return next((base for base in ("SDXL", "SD2", "SD1") if written.startswith(base)), "unknown")
 
-def _base(catalogue: Catalogue, entry: Entry, told: Facts | None) -> str:
-    """What the file shows, else what the user or Civitai says of it."""
-    found = str((told or {}).get("base", "unknown"))
-    if found != "unknown":
-        return found
-    noted = catalogue.library.user_metadata(entry).sd_version
-    if noted in ("SD1", "SD2", "SDXL"):
-        return noted
-    civitai = catalogue.library.civitai_info(entry)
-    written = civitai.base_model.upper().replace(" ", "") if civitai is not None else ""
-    return next((base for base in ("SDXL", "SD2", "SD1") if written.startswith(base)), "unknown")
-
-
-def preview_url(catalogue: Catalogue, entry: Entry) -> str:
-    """The card's picture, drawn where the user has none. It changes when the picture does."""
-    file = catalogue.library.preview(entry)
-    try:
-        changed = int(file.stat().st_mtime) if file is not None else 0
-    except OSError:
-        changed = 0
-    return f"./{PREVIEW_ROUTE}?name={quote(entry.name, safe='')}&changed={changed}"
+    def preview_url(self, entry: Entry) -> str:
+        """The card's picture, drawn where the user has none. It changes when the picture does."""
+        file = self.library.preview(entry)
+        try:
+            changed = int(file.stat().st_mtime) if file is not None else 0
+        except OSError:
+            changed = 0
+        return f"./{PREVIEW_ROUTE}?name={quote(entry.name, safe='')}&changed={changed}"
 
 
 def as_json(content: object) -> tuple[bytes, str]:
@@ -131,7 +133,7 @@ def _unusable(catalogue: Catalogue, prompt: str, base: str) -> Iterator[dict[str
                 yield _problem(match, str(error).partition(" Did you mean")[0], meant)
             continue
         told = catalogue.facts(entry)
-        own = _base(catalogue, entry, told)
+        own = Cards(catalogue).base(entry, told)
         if "problem" in told:
             yield _problem(match, str(told["problem"]), {})
         elif "unknown" not in (own, base) and own != base:

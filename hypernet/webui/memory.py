@@ -42,7 +42,10 @@ class Memory:
     def of(self, entry: Entry) -> Remembered:
         """What is kept of the network."""
         with self._lock:
-            known, digest = self._load(), self._digest(entry)
+            known = self._load()
+            if not known:
+                return {}
+            digest = self._digest(entry)
             by_path = known.get(entry.shown_path)
             if digest is None:
                 return by_path or {}

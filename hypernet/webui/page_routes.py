@@ -26,7 +26,7 @@ def add_page_routes(app: Any, catalogue: Catalogue, guards: Sequence[Any]) -> No
         return entry
 
     def listed(request: Request) -> Response:
-        content, tag = cards.as_json(cards.cards(catalogue))
+        content, tag = cards.as_json(cards.Cards(catalogue).all())
         headers = {"ETag": tag, "Cache-Control": "no-cache"}
         if request.headers.get("if-none-match") == tag:
             return Response(status_code=304, headers=headers)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import html
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hypernet.library import Entry
-from hypernet.webui.cards import preview_url, words
+from hypernet.webui.cards import Cards
 from hypernet.webui.catalogue import Catalogue
 from hypernet.webui.dialects.a1111_editor import make_editor
 
@@ -30,34 +30,36 @@ def make_page(ui_extra_networks: Any, catalogue: Catalogue) -> Any:
 
         def list_items(self) -> Any:
             catalogue.publish()
+            cards = Cards(catalogue)
             for index, entry in enumerate(catalogue.entries()):
-                yield self._item(entry, index)
+                yield self._item(entry, index, cards)
 
         def create_item(self, name: str, index: int | None = None, enable_filter: bool = True) -> Any:
             entry = catalogue.find(name)
-            return None if entry is None else self._item(entry, index)
+            return None if entry is None else self._item(entry, index, Cards(catalogue))
 
         def allowed_directories_for_previews(self) -> list[str]:
             return [str(folder) for folder in catalogue.library.folders]
 
-        def _item(self, entry: Entry, index: int | None) -> dict[str, Any]:
+        def _item(self, entry: Entry, index: int | None, cards: Cards) -> dict[str, Any]:
             path = entry.shown_path
             stem = path[: -len(entry.path.suffix)]
-            digest = catalogue.library.sha256_if_known(entry)
-            user = catalogue.library.user_metadata(entry)
-            description = user.description or catalogue.library.description(entry) or ""
+            library = cards.library
+            digest, user = library.sha256_if_known(entry), library.user_metadata(entry)
+            description = user.description or library.description(entry) or ""
             told = catalogue.facts_if_known(entry)
+            own_strength = catalogue.settings.strength
             terms = [html.escape(term) for term in (self.search_terms_from_path(path), digest) if term]
             return {
                 "name": entry.name,
                 "filename": path,
                 "shorthash": digest[:10] if digest else None,
-                "preview": preview_url(catalogue, entry),
+                "preview": cards.preview_url(entry),
                 "description": description,
                 "user_metadata": {"description": description, "notes": user.notes},
                 "search_terms": terms,
                 "search_term": " ".join(terms),  # before 1.8
-                "prompt": _prompt(catalogue, entry, quote_js),
+                "prompt": _prompt(entry.name, user.preferred_weight or own_strength, cards.words(entry), quote_js),
                 "negative_prompt": quote_js(f"({user.negative_text}:1)" if user.negative_text else ""),
                 "local_preview": f"{stem}.preview.{catalogue.option('samples_format', 'png')}",
                 "metadata": {"file": path} if told is None else _printable(told),
@@ -82,12 +84,11 @@ def make_page(ui_extra_networks: Any, catalogue: Catalogue) -> Any:
     return HypernetworksPage()
 
 
-def _prompt(catalogue: Catalogue, entry: Entry, quote_js: Any) -> str:
-    """What the host's own click adds, as a JavaScript expression."""
-    own = catalogue.library.user_metadata(entry).preferred_weight or catalogue.settings.strength
-    strength = json.dumps(own) if own else "opts.extra_networks_default_multiplier"
-    text = " ".join([">", ", ".join(words(catalogue, entry))]).strip()
-    return f"{quote_js(f'<hypernet:{entry.name}:')} + {strength} + {quote_js(text)}"
+def _prompt(name: str, strength: float, words: Sequence[str], quote_js: Any) -> str:
+    """What the host's own click adds, as a JavaScript expression. strength: 0 for the host's usual one."""
+    usual = "opts.extra_networks_default_multiplier"
+    text = " ".join([">", ", ".join(words)]).strip()
+    return f"{quote_js(f'<hypernet:{name}:')} + {json.dumps(strength) if strength else usual} + {quote_js(text)}"
 
 
 def _printable(told: Mapping[str, Any]) -> dict[str, Any]:

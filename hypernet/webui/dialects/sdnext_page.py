@@ -10,7 +10,7 @@ from typing import Any
 
 from hypernet.library import Entry
 from hypernet.text import json_safe
-from hypernet.webui.cards import card, preview_url, words
+from hypernet.webui.cards import Cards
 from hypernet.webui.catalogue import Catalogue
 from hypernet.webui.facts import line
 
@@ -34,7 +34,8 @@ def make_page(ui_extra_networks: Any, catalogue: Catalogue) -> Any:
 
         def list_items(self) -> list[dict[str, Any]]:
             catalogue.publish()
-            return [self._item(entry) for entry in catalogue.entries()]
+            cards = Cards(catalogue)
+            return [self._item(entry, cards) for entry in catalogue.entries()]
 
         def allowed_directories_for_previews(self) -> list[str]:
             return [str(folder) for folder in catalogue.library.folders]
@@ -51,12 +52,11 @@ def make_page(ui_extra_networks: Any, catalogue: Catalogue) -> Any:
             made = super().create_html({**item, **safe, "name": _NAME, "filename": _PATH}, tabname)
             return _with_names(made, item["name"], item["filename"]) if isinstance(made, str) else made
 
-        def _item(self, entry: Entry) -> dict[str, Any]:
+        def _item(self, entry: Entry, cards: Cards) -> dict[str, Any]:
             path = entry.shown_path
-            digest = catalogue.library.sha256_if_known(entry)
-            told = catalogue.facts(entry)
-            found, info = words(catalogue, entry), self.find_info(path)
-            shown = card(catalogue, entry, catalogue.model_base)
+            told, info = catalogue.facts(entry), self.find_info(path)
+            shown = cards.card(entry)
+            digest, found = shown["hash"], shown["words"]
             return {
                 "type": TITLE,
                 "name": entry.name,
@@ -70,7 +70,7 @@ def make_page(ui_extra_networks: Any, catalogue: Catalogue) -> Any:
                 "version": "broken" if "problem" in told else "" if shown["base"] == "unknown" else shown["base"],
                 "info": info,
                 "description": super().find_description(path, info) or line(told, entry.stamp.size),
-                "preview": preview_url(catalogue, entry),
+                "preview": shown["preview"],
                 "tags": {html.escape(word): 0 for word in (*found, *shown["tags"])},
                 "search_term": " ".join([entry.name, digest or "", line(told, entry.stamp.size), *found]),
             }
