@@ -7,7 +7,6 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import quote
 
 from hypernet.errors import HypernetError
 from hypernet.library import Entry
@@ -91,7 +90,7 @@ class Cards:
             changed = int(file.stat().st_mtime) if file is not None else 0
         except OSError:
             changed = 0
-        return f"./{PREVIEW_ROUTE}?name={quote(entry.name, safe='')}&changed={changed}"
+        return f"./{PREVIEW_ROUTE}?name={_percent(entry.name)}&changed={changed}"
 
 
 def as_json(content: object) -> tuple[bytes, str]:
@@ -148,3 +147,8 @@ def _problem(match: re.Match[str], reason: str, suggestions: Mapping[str, str]) 
 def _span(text: str, span: tuple[int, int]) -> dict[str, int]:
     start, end = (len(text[:place].encode("utf-16-le", "surrogatepass")) // 2 for place in span)
     return {"start": start, "end": end}
+
+
+def _percent(text: str) -> str:
+    """The text for an address, each byte as %XX."""
+    return "".join(f"%{byte:02X}" for byte in text.encode("utf-8", "replace"))
