@@ -25,7 +25,7 @@ window.hypernet ??= {};
 
     function start() {
         document.addEventListener("keydown", nudge, true);
-        for (const part of ["prompt", "cards", "shelf", "menu", "completion", "checks", "popover"]) hypernet[part].start();
+        for (const part of ["prompt", "cards", "shelf", "menu", "completion", "checks", "popover", "tools"]) hypernet[part].start();
         hypernet.catalogue.refresh().catch(() => {}); // the cards then work as the host's own
     }
 

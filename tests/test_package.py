@@ -77,7 +77,8 @@ FLOORS = (
 
 WEBUI = (
     *("settings", "facts", "catalogue", "cards", "previews", "host", "infotext", "dialects"),
-    *("prompts", "request", "session", "axes", "api", "page_routes", "civitai_routes", "wiring"),
+    *("prompts", "request", "session", "axes", "api", "page_routes", "civitai_routes"),
+    *("tools", "found", "tools_tab", "wiring"),
 )
 """The same inside the WebUI's wing."""
 

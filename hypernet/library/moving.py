@@ -23,15 +23,20 @@ def side_files(path: Path) -> list[Path]:
     return [file for file in map(path.with_name, names) if file.is_file()]
 
 
+def target_of(root: Path, place: str, suffix: str) -> Path:
+    """Where the file of `place`, `ink` or `styles/ink`, lies under `root`. Raises HypernetError for other names."""
+    parts = [part.strip() for part in place.replace("\\", "/").split("/")]
+    for part in parts:
+        _check(part)
+    return root.joinpath(*parts[:-1], parts[-1] + suffix)
+
+
 def move(path: Path, root: Path, place: str) -> Path:
     """Moves the hypernetwork at `path`, and its side files, to `place` under `root`: `ink`, or `styles/ink`.
 
     The suffix stays. Nothing is overwritten: all is moved or nothing. Returns the new path. Raises HypernetError.
     """
-    parts = [part.strip() for part in place.replace("\\", "/").split("/")]
-    for part in parts:
-        _check(part)
-    target = root.joinpath(*parts[:-1], parts[-1] + path.suffix)
+    target = target_of(root, place, path.suffix)
     moves = {path: target}
     for file in side_files(path):
         rest = file.name[len(path.name) :] if file.name.startswith(path.name) else file.name[len(path.stem) :]

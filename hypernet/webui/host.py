@@ -6,6 +6,7 @@ Only `dialects/` knows `modules.*`; what a host has is found by looking for it, 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from hypernet.webui.catalogue import Catalogue, Places
@@ -94,6 +95,20 @@ class Host(Places, Protocol):
 
     def reserve_memory(self, p: Processing, nbytes: int) -> None:
         """Makes the host's memory management keep that much free on the UNet's device while p samples."""
+        ...
+
+    # Other files
+
+    def checkpoints(self) -> Mapping[str, Path]:
+        """The checkpoints that the host lists: title -> file or folder."""
+        ...
+
+    def checkpoints_changed(self) -> None:
+        """Makes the host list its checkpoints anew."""
+        ...
+
+    def lora_dir(self) -> Path:
+        """The folder for LoRA files."""
         ...
 
     # The request

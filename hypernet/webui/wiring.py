@@ -47,23 +47,30 @@ def connect(session: Session, callbacks: Any) -> None:
             _keep_all_notes(module, session)
 
     def app_started(demo: Any, app: Any) -> None:
+        from hypernet.webui.civitai_routes import add_civitai_routes, add_preview_route
         from hypernet.webui.page_routes import add_page_routes
 
         add_page_routes(app, catalogue, host.page_guards())
+        add_preview_route(app, catalogue, host.page_guards())
         options = host.route_options(app)
         if options is not None:
             from hypernet.webui.api import add_routes
-            from hypernet.webui.civitai_routes import add_civitai_routes
 
             add_routes(app, catalogue, options)
             add_civitai_routes(app, catalogue, options)
             host.on_api_infotext(lambda params: infotext.pasted(params, catalogue.library, _log.warning))
+
+    def ui_tabs() -> list[tuple[Any, str, str]]:
+        from hypernet.webui.tools_tab import tools_tab
+
+        return [*tools_tab(host, catalogue)]
 
     def infotext_pasted(text: str, params: dict[str, Any]) -> None:
         infotext.pasted(params, catalogue.library, host.warn, text, catalogue.facts)
 
     wanted = {
         "on_before_ui": before_ui,
+        "on_ui_tabs": ui_tabs,
         "on_app_started": app_started,
         "on_infotext_pasted": infotext_pasted,
         "on_cfg_denoiser": session.step,

@@ -66,6 +66,27 @@ class WebUI:
     def reserve_memory(self, p: Processing, nbytes: int) -> None:
         """Most hosts offer no way to reserve any."""
 
+    # Other files
+
+    def checkpoints(self) -> Mapping[str, Path]:
+        """The checkpoints that the host lists: title -> file or folder."""
+        from modules import sd_models
+
+        return {title: Path(info.filename) for title, info in dict(sd_models.checkpoints_list).items()}
+
+    def checkpoints_changed(self) -> None:
+        """Makes the host list its checkpoints anew."""
+        from modules import sd_models
+
+        sd_models.list_models()
+
+    def lora_dir(self) -> Path:
+        """The folder of the command line or of the settings, or the one beside the other models."""
+        from modules import paths, shared
+
+        folder = getattr(shared.cmd_opts, "lora_dir", None) or getattr(shared.opts, "lora_dir", None)
+        return Path(folder) if folder else Path(paths.models_path) / "Lora"
+
     # The request
 
     def is_hires(self, p: Processing) -> bool:
