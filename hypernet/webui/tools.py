@@ -132,9 +132,9 @@ class Tools:
         if measure_on:
             errors = made.errors(self._contexts(self._checkpoint(measure_on), uses, steps))
         lines = [
-            f"Width {width}, {kind.upper()}: {way}, "
+            f"Width {width}, {kind.upper()}: {method}, "
             + (f"off the chain by {errors[width, kind]:.2%}." if (width, kind) in errors else "not measured.")
-            for (width, kind), way in made.ways.items()
+            for (width, kind), method in made.methods.items()
         ]
         return lines if errors else [*lines, "How far it is from the chain shows on a model: choose one to measure on."]
 
