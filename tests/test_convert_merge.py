@@ -194,7 +194,7 @@ def test_a_difference_is_added_to_the_weights(tmp_path: Path) -> None:
 
 
 def test_weights_of_other_structures_are_not_mixed_one_by_one() -> None:
-    with pytest.raises(HypernetError, match="have not the same layers"):
+    with pytest.raises(HypernetError, match="have different layers"):
         mean([leaf(networks(1, "relu")), leaf(networks(2, "relu", (1, 3, 1)))])
 
 

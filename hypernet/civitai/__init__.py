@@ -1,4 +1,4 @@
-"""Hypernetworks from Civitai, and what Civitai knows of one's own. Nothing is asked until a function here is called.
+"""Hypernetworks from Civitai, and what Civitai knows about the user's own. Only calls of these functions go online.
 
 with Civitai(key_from_environment()) as civitai:
     page = civitai.search(Search(text="ink"))

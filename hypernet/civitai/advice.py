@@ -1,6 +1,6 @@
-"""A maker's description -> the settings it recommends, where they stand in it: strength, sampler, steps, CFG.
+"""A maker's description -> the settings that it recommends: strength, sampler, steps, CFG.
 
-People write as they like. Only what is plainly said is taken; a number that may be about something else is not.
+People write as they like. Only plain statements count; a number that may be about something else is left out.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ MAX_TEXT = 1 << 15
 
 @dataclass(frozen=True)
 class Advice:
-    """Each None or empty where nothing is said."""
+    """Recommended settings; None or empty where the texts say nothing."""
 
     range: tuple[float, float] | None = None
     """Strengths between which it works."""
     strength: float | None = None
-    """The one strength that is named as good."""
+    """The one strength that is recommended."""
     sampler: str = ""
     """By A1111's name: 'DPM++ SDE Karras'."""
     steps: int | None = None
@@ -28,7 +28,7 @@ class Advice:
 
     @property
     def preferred(self) -> float | None:
-        """The strength to begin with: the one named, else 1 where it is in the range, else the range's middle."""
+        """The recommended strength, else the middle of the range; None for no advice, or if 1 is within the range."""
         if self.strength is not None or self.range is None:
             return self.strength
         low, high = self.range
@@ -36,7 +36,7 @@ class Advice:
 
 
 def advice(*texts: str) -> Advice:
-    """What plain texts recommend together; of two that differ, the earlier counts."""
+    """What plain texts recommend together; if two differ, the earlier one counts."""
     clauses = [clause for text in texts for clause in _clauses(text[:MAX_TEXT])]
     low_high, strength = _strength(clauses)
     sampler = next((found for clause in clauses if (found := _sampler(clause))), "")
@@ -57,13 +57,13 @@ class _Found(NamedTuple):
     low: float
     high: float
     exact: bool
-    """Whether a decimal point or a percent sign was written: then it is no count of something."""
+    """Whether it was written with a decimal point or a percent sign, so that it can't be a count."""
     start: int
     end: int
 
 
 def _clauses(text: str) -> list[str]:
-    """Lines and sentences, in which one setting can be told from the next."""
+    """Lines and sentences, each short enough to tell its settings apart."""
     found = re.split(r"[\n;|•]|(?<=[^\d\s])[.!?](?=\s)|(?<=\d)[.!?](?=\s+[A-Z])", text)
     return [clause[at : at + _LONGEST] for clause in found for at in range(0, len(clause), _LONGEST)]
 
@@ -123,7 +123,7 @@ def _strength(clauses: list[str]) -> tuple[tuple[float, float] | None, float | N
 
 
 def _until_next(clause: str, value: _Found) -> str:
-    """What is said behind a number, up to the next one."""
+    """The text after a number, up to the next number."""
     behind = clause[value.end : value.end + _NEAR]
     return re.split(r"[.,]?\d", behind, maxsplit=1)[0]
 

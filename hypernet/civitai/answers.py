@@ -1,4 +1,4 @@
-"""What Civitai's API tells, as plain data. Every field may be missing or of another kind: then it says nothing."""
+"""Answers of Civitai's API as typed data. A field that is missing or of the wrong type counts as empty."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypernet.civitai.html_text import plain
 from hypernet.text import json_safe, printable
 
 KIND = "Hypernetwork"
-"""What Civitai calls the type of our files."""
+"""Civitai's name for the type of our files."""
 
 _MAX_NAME = 300  # characters of one name, word or tag
 _MAX_LISTED = 200  # things in one list
@@ -33,7 +33,7 @@ class Image:
     width: int
     height: int
     level: int
-    """What it shows, as the site rates it: 1 is for everybody, 2 mild, 4 and more adult."""
+    """The site's rating: 1 is for everybody, 2 mild, 4 and more adult."""
     video: bool
 
     @property
@@ -58,7 +58,7 @@ class File:
     sha256: str
     """64 lower-case hex digits, or nothing."""
     hashes: Mapping[str, str]
-    """The others, lower case, by the site's name: AutoV1, AutoV2, CRC32, BLAKE3."""
+    """The other hashes, lower case, by the site's names: AutoV1, AutoV2, CRC32, BLAKE3."""
     dangerous: bool
     """Whether the site's own scan found something."""
     primary: bool
@@ -79,13 +79,13 @@ class Version:
     description: str
     """Plain text."""
     published: str
-    """When, in ISO 8601, which sorts; or nothing."""
+    """Time in ISO 8601, which sorts; or nothing."""
     files: tuple[File, ...]
     images: tuple[Image, ...]
     model: str
-    """The model's name, where the version comes without its model."""
+    """The model's name, if the version comes without its model."""
     kind: str
-    """The model's type, the same."""
+    """The model's type, in the same case."""
     raw: Json = field(repr=False, compare=False)
     """What the site sent."""
 
@@ -189,7 +189,7 @@ def version(answer: object, model_id: int | None = None, name: str = "", kind: s
 
 
 def model_of(version: Version) -> Model:
-    """What a version itself says of its model, where the site no longer shows the model."""
+    """A model from what one of its versions says, if the site no longer shows the model itself."""
     return Model(version.model_id, version.model, version.kind, False, "", (), "", 0, 0, (version,), {})
 
 
@@ -212,7 +212,7 @@ def _file(fields: Json, version_id: int) -> File:
 
 
 def _download(url: str, version_id: int) -> str:
-    """Where the file is on the site, which is asked whatever host the address names."""
+    """The file's path on the site. The address's own host is ignored."""
     plain_path = f"/api/download/models/{version_id}"
     try:
         parts = urlsplit(url)
@@ -243,7 +243,7 @@ def _cursor(metadata: Json) -> str:
     cursor = metadata.get("nextCursor")
     if isinstance(cursor, (str, int)) and not isinstance(cursor, bool):
         return str(cursor)
-    try:  # only what it asks is taken from the address, not where
+    try:  # only the cursor is taken from the address
         found = parse_qs(urlsplit(_text(metadata.get("nextPage"))).query).get("cursor", [""])
     except ValueError:
         return ""

@@ -1,4 +1,4 @@
-"""What a page asks for, without the web: a search, a preview, downloads and look-ups in the background. JSON out."""
+"""The backend of a Civitai page: search, previews, downloads and look-ups in the background. Returns JSON."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _TYPES = {".png": "image/png", ".jpeg": "image/jpeg", ".webp": "image/webp", ".g
 
 
 class Backend:
-    """One page's backend. Methods raise HypernetError with a sentence for the user.
+    """What a page calls. Methods raise HypernetError with a sentence for the user.
 
     library: the user's files as they are now; a download goes into its first folder. key: the API key as it is now.
-    changed: called, on a task's thread, when files came or side files changed.
+    changed: called, on a task's thread, when files were added or side files changed.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Backend:
     def preview(self, model: int) -> tuple[bytes, str]:
         """The picture of a model that a search has shown, and its media type.
 
-        The page names no address, so that it can't have this server ask for one.
+        The page gives no address, so it can't make this server request one.
         """
         image = self._seen.get(model)
         if image is None:

@@ -1,4 +1,4 @@
-"""What Civitai can be asked: search, one model, one version, a hash, many hashes at once."""
+"""Civitai's API: search, models, versions, files by hash, pictures."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hypernet.civitai.reference import Reference
 SITE = "https://civitai.com"
 """The site's address."""
 SORTS = ("Most Downloaded", "Highest Rated", "Newest")
-"""The orders that the site can sort by."""
+"""The sort orders that the site has."""
 PERIODS = ("AllTime", "Year", "Month", "Week", "Day")
 """The periods that the site counts downloads over."""
 BASES = ("SD 1.4", "SD 1.5", "SD 2.0", "SD 2.0 768", "SD 2.1", "SD 2.1 768", "SDXL 1.0")
@@ -26,7 +26,7 @@ BASES = ("SD 1.4", "SD 1.5", "SD 2.0", "SD 2.0 768", "SD 2.1", "SD 2.1 768", "SD
 MAX_PICTURE = 16 << 20
 """Bytes of a preview."""
 T = TypeVar("T")
-"""What an answer becomes."""
+"""The type of what an answer holds."""
 _KEYS = ("CIVITAI_API_KEY", "CIVITAI_TOKEN")
 _HASHES_AT_ONCE = 100  # the site refuses more
 _MODELS_AT_ONCE = 50
@@ -60,7 +60,7 @@ class Search:
 
 
 class Civitai:
-    """A client of one site. Nothing is asked until a method is called.
+    """A client of one site. It goes online only when a method is called.
 
     key: the user's API key; sent to `site` only, and never shown. site: origin. http: for tests.
     Methods raise CivitaiError (NotThere, KeyNeeded, Interrupted, Refused) with a sentence for the user, and Cancelled.
@@ -95,7 +95,7 @@ class Civitai:
         return _there(answers.model(self.http.get_json(f"/api/v1/models/{number}", (), watch)))
 
     def models(self, numbers: Iterable[int], watch: Watch | None = None) -> dict[int, Model]:
-        """Many models in few requests, by number; those that the site does not list are missing."""
+        """Many models in few requests, by number. Those that the site doesn't list are left out."""
         wanted = sorted(set(numbers))
         found: dict[int, Model] = {}
         for start in range(0, len(wanted), _MODELS_AT_ONCE):
@@ -114,7 +114,7 @@ class Civitai:
         return _there(answers.version(self.http.get_json(f"/api/v1/model-versions/by-hash/{digest}", (), watch)))
 
     def by_hashes(self, digests: Sequence[str], watch: Watch | None = None) -> dict[str, Version]:
-        """Versions by the sha256 of a file of theirs; a hundred with each request. Those unknown are missing."""
+        """Versions by the sha256 of one of their files, a hundred per request. Unknown hashes are left out."""
         watch = watch or Watch()
         wanted = list(dict.fromkeys(digest.lower() for digest in digests))
         found: dict[str, Version] = {}
@@ -131,7 +131,7 @@ class Civitai:
         return found
 
     def resolve(self, wanted: Reference, watch: Watch | None = None) -> tuple[Model, Version]:
-        """The model and the version that a reference means; the newest version where it names none."""
+        """The model and the version that a reference means; the newest version if it names none."""
         if wanted.version is None and not wanted.hash and wanted.model is not None:
             model = self.model(wanted.model, watch)
             if not model.versions:
@@ -143,7 +143,7 @@ class Civitai:
         return self._model_of(version, watch), version
 
     def picture(self, image: Image, watch: Watch | None = None) -> tuple[bytes, str]:
-        """A preview, scaled down if the site does that: its bytes, and its suffix by what is in them."""
+        """A preview, scaled down if the site can do that: its bytes, and the suffix that fits them."""
         small = image.url.replace("/original=true/", "/width=512/", 1)
         for url in dict.fromkeys((small, image.url)):
             try:
@@ -155,7 +155,7 @@ class Civitai:
         raise CivitaiError("The preview is no picture that is shown: PNG, JPEG, WebP or GIF.")
 
     def _model_of(self, version: Version, watch: Watch | None) -> Model:
-        """Its model; what the version itself says of it where the site no longer shows the model."""
+        """The version's model; if the site no longer shows it, what the version says about it."""
         try:
             return self.model(version.model_id, watch)
         except NotThere:
@@ -169,7 +169,7 @@ def _there(found: T | None) -> T:
 
 
 def _older(one: Version | None, other: Version) -> Version:
-    """Of two versions with the same file the first published: the site holds copies that others uploaded."""
+    """Of two versions with the same file the one published first: others upload copies."""
     return other if one is None or (other.published, other.id) < (one.published, one.id) else one
 
 

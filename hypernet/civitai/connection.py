@@ -1,8 +1,8 @@
-"""Connections that lead out to the internet and nowhere else.
+"""Connections to the public internet only.
 
-A site, or whoever answers in its name, may send us on to any address. What is in the user's own network (a router, the
-metadata of a cloud, a program on this machine) must not be asked. The peer is looked at once the connection stands
-and before anything is sent, so that no name can mean one address when it is checked and another when it is used.
+A site, or whoever answers in its name, may redirect us to any address. Nothing may be sent to the user's own network (a
+router, a cloud's metadata service, a program on this machine). The peer's address is checked after the connection is
+made and before anything is sent, so a name can't resolve to one address for the check and to another afterwards.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ _FAKE = ipaddress.ip_network("198.18.0.0/15")
 
 
 class CivitaiError(HypernetError):
-    """Something about Civitai that did not work, in a sentence."""
+    """Something about Civitai did not work; the text is a sentence for the user."""
 
 
 class Refused(CivitaiError):
-    """An address that is not asked, for the user's safety."""
+    """An address that is not contacted, for the user's safety."""
 
 
 def is_public(address: str) -> bool:
@@ -41,7 +41,7 @@ def is_public(address: str) -> bool:
 
 
 def looks_private(host: str) -> bool:
-    """Whether a host name says by itself that it is not on the internet. What it resolves to is not asked."""
+    """Whether a host name by itself is not one of the internet. It is not resolved."""
     name = host.rstrip(".").lower()
     try:
         return not is_public(name.strip("[]"))
@@ -52,9 +52,9 @@ def looks_private(host: str) -> bool:
 
 
 class PublicAdapter(HTTPAdapter):
-    """Connects to public addresses only, except to the places in `private`, each `host:port`.
+    """Connects to public addresses only, except for those in `private`, each `host:port`.
 
-    What goes through a proxy of the user's is connected by the proxy, and not seen to here.
+    If the user has a proxy, the proxy makes the connections, and this check doesn't apply.
     """
 
     def __init__(self, private: Set[str]) -> None:

@@ -1,4 +1,4 @@
-"""One file from the site to the disk: resumed where it broke off, verified before anybody sees it."""
+"""Downloads one file: resumes where it broke off, and verifies it before it gets its name."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from hypernet.text import printable, size_in_words
 MAX_SIZE = 4 << 30
 """Bytes. The largest hypernetwork seen has 0.4 billion."""
 _SLACK = 1 << 20  # bytes that a file may be larger than the site says, which rounds
-_CHUNK = 1 << 14  # bytes; what is in an unfinished piece is lost with the connection, and shows no progress
+_CHUNK = 1 << 14  # bytes; a chunk that is not complete is lost with the connection
 _TRIES = 5
-"""How often in a row a download may break off without having got any further."""
+"""How often in a row a download may break off without progress."""
 _ABANDONED = 7 * 24 * 3600.0  # seconds after which nobody resumes a download
 _RANGE = re.compile(r"bytes (\d{1,15})-(\d{1,15})/(\d{1,15}|\*)")
 
@@ -38,15 +38,15 @@ _changing_active = threading.Lock()
 
 
 class _TooLarge(CivitaiError):
-    """More arrives than the site says, or than any hypernetwork has."""
+    """The file is larger than the site says, or than any hypernetwork."""
 
 
 @contextmanager
 def downloaded(http: Http, file: File, folder: Path, watch: Watch) -> Iterator[Path]:
     """The file under a hidden temporary name in `folder`, whole and verified, for the caller to read and move.
 
-    What came before a connection broke, or before the user stopped, stays for the next time; a file that is not what
-    the site says, or that the caller raises about, does not. Raises CivitaiError, Cancelled, OSError.
+    If the connection breaks or the user cancels, what has arrived is kept for the next time. A file that fails
+    verification, or for which the caller raises an error, is deleted. Raises CivitaiError, Cancelled, OSError.
     """
     folder.mkdir(parents=True, exist_ok=True)
     _tidy(folder)
@@ -66,7 +66,7 @@ def sha256(path: Path, watch: Watch) -> str:
 
 
 def _complete(http: Http, file: File, part: Path, watch: Watch) -> None:
-    """Fetches what is missing and verifies the whole; once more from the start if what was there before spoiled it."""
+    """Fetches what is missing and verifies the whole. If a resumed file is wrong, starts over once."""
     for again in (False, True):
         resumed = part.exists()
         try:
@@ -194,8 +194,8 @@ def _wrong(file: File, part: Path, watch: Watch) -> str | None:
     elif "CRC32" in file.hashes:
         fits = f"{crc:08x}" == file.hashes["CRC32"]
     else:
-        return "Civitai gives no hash of it, so that nobody can tell whether it is whole."
-    return None if fits else "what arrived is not the file that Civitai's hash tells of."
+        return "Civitai gives no hash of it, so it can't be verified."
+    return None if fits else "what arrived doesn't match Civitai's hash."
 
 
 def _digests(path: Path, watch: Watch) -> tuple[str, int]:
@@ -210,7 +210,7 @@ def _digests(path: Path, watch: Watch) -> tuple[str, int]:
 
 
 def _identity(file: File) -> str:
-    """Names the temporary file, so that the same download finds it again."""
+    """The part of the temporary name by which the same download finds its file again."""
     return (file.sha256 or hashlib.sha256(file.download.encode()).hexdigest())[:20]
 
 
@@ -228,7 +228,7 @@ def _alone(part: Path) -> Iterator[None]:
 
 
 def _validator(part: Path) -> str:
-    """What tells the state of the file on the server that we have the beginning of; nothing if nobody knows."""
+    """The server's ETag or date of the file that we have the beginning of; empty if unknown."""
     try:
         stored = json.loads(_beside(part).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -237,7 +237,7 @@ def _validator(part: Path) -> str:
 
 
 def _remember_validator(part: Path, response: requests.Response) -> None:
-    """Keeps the ETag; a weak one does not tell bytes apart, so then the time."""
+    """Keeps the ETag, or the date if the ETag is weak: a weak one doesn't identify bytes."""
     tag = response.headers.get("ETag", "")
     validator = tag if tag.startswith('"') else response.headers.get("Last-Modified", "")
     atomic.write_bytes(_beside(part), json.dumps(validator).encode())

@@ -23,7 +23,7 @@ from hypernet.library.sidefiles import Recommended, Source
 from hypernet.text import printable
 
 _MODEL_SUFFIXES = (*SUFFIXES, ".ckpt", ".pth", ".bin")
-"""What shares its side files with a file of ours that has the same stem."""
+"""Files with the same stem share their side files, if they have one of these suffixes."""
 _MAX_DESCRIPTION = 4000  # characters of the maker's text that go into NAME.json
 
 
@@ -41,13 +41,13 @@ class Got:
     preview: Path | None
     """The picture that was written."""
     already: bool
-    """Whether the file was here before: then only what was missing beside it was added."""
+    """Whether the file was here before. Then only missing side files were added."""
     notes: tuple[str, ...]
-    """What did not work but is no reason to fail, a sentence each."""
+    """What did not work without being a reason to fail, a sentence each."""
 
     @property
     def pickle(self) -> bool:
-        """Whether it is kept as a pickle, which other programs run: `safe_copy` makes it a .safetensors."""
+        """Whether it is a pickle, which other programs execute. `safe_copy` makes a .safetensors of it."""
         return self.path.suffix != ".safetensors"
 
 
@@ -64,9 +64,9 @@ def get(
     """Downloads a hypernetwork into `folder` and writes its side files.
 
     wanted: address, id, `model@version`, hash, or what `reference` made of one.
-    as_safetensors: keep it as .safetensors only. adult: whether a picture for adults may become the preview.
+    as_safetensors: keep only a .safetensors. adult: whether a picture for adults may become the preview.
     library: if a file in it has the same sha256, nothing is downloaded.
-    A file that is here already is not replaced, nor what the user wrote beside it. Raises HypernetError, OSError.
+    Existing files and the user's own notes are never replaced. Raises HypernetError, OSError.
     """
     watch = watch or Watch()
     watch.report("Asking Civitai", 0, None)
@@ -114,7 +114,7 @@ def chosen(model: Model, version: Version, meant: Reference) -> File:
 
 
 def describe(path: Path, model: Model, version: Version, file: File, site: str) -> Advice:
-    """Writes what Civitai says into NAME.json and NAME.civitai.info. What the user wrote there stays.
+    """Writes what Civitai says into NAME.json and NAME.civitai.info. What the user wrote there is kept.
 
     Returns what the descriptions recommend. Raises HypernetError.
     """
@@ -165,7 +165,7 @@ def add_preview(civitai: Civitai, path: Path, version: Version, watch: Watch, *,
 
 
 def plain_file(path: Path) -> bool:
-    """Whether a side file is there and no link, which might lead out of the folder."""
+    """Whether a side file exists and is not a link, which might lead out of the folder."""
     return path.is_file() and not path.is_symlink()
 
 
@@ -181,7 +181,7 @@ def _downloaded(
     with downloaded(civitai.http, file, folder, watch) as part:
         watch.report(f"Reading {printable(file.name)}", 0, None)
         try:
-            network = files.load(part, mapped=False)  # our reader: nothing in the file is run
+            network = files.load(part, mapped=False)  # our own reader, which executes nothing
             container = files.peek(part).container
         except UnreadableFile as error:
             raise UnreadableFile(file.name or "The file", error.problem, "Nothing of it was kept.") from None
@@ -203,7 +203,7 @@ def _downloaded(
 
 
 def _here(file: File, folder: Path, library: Library | None, watch: Watch) -> Path | None:
-    """Where the same file is already: in the library, under its own name in the folder, or made from it there."""
+    """Where the same file is already: in the library or the folder, itself or converted."""
     if not file.sha256:
         return None
     entry = library.by_hash(file.sha256) if library is not None else None
@@ -221,7 +221,7 @@ def _here(file: File, folder: Path, library: Library | None, watch: Watch) -> Pa
 
 
 def _stems(file: File, version: Version) -> Iterator[str]:
-    """Names for the file, the nicest first."""
+    """Names for the file, the best first."""
     stem = safe_stem(file.name or version.model, f"civitai-{version.id}")
     yield stem
     yield f"{stem}-{version.id}"
@@ -230,7 +230,7 @@ def _stems(file: File, version: Version) -> Iterator[str]:
 
 
 def _taken(folder: Path, stem: str) -> bool:
-    """Whether a file has this stem, with capitals off: its side files would be ours."""
+    """Whether a file has this stem, ignoring case: the two would share their side files."""
     with os.scandir(folder) as entries:
         names = [entry.name.casefold() for entry in entries]
     return any(f"{stem}{suffix}".casefold() in names for suffix in _MODEL_SUFFIXES)
@@ -247,7 +247,7 @@ def _pick(images: tuple[Image, ...], adult: bool) -> Image | None:
 
 
 def _info(model: Model, version: Version) -> dict[str, object]:
-    """A version as the API gives it by itself, with its model's texts: what Civitai Helper stores."""
+    """A version in the API's own form, with its model's texts, as Civitai Helper stores it."""
     info = dict(version.raw)
     about = info.get("model")
     info["modelId"] = version.model_id

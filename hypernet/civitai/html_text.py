@@ -1,4 +1,4 @@
-"""HTML from strangers -> plain text, in time linear in its length: `html.parser` takes the square of it."""
+"""HTML from strangers -> plain text, in linear time; `html.parser` can take quadratic time."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def plain(text: str) -> str:
 
 
 def _shown(text: str) -> Iterator[str]:
-    """The pieces that are seen: text, and line ends for tags. Each character is looked at once."""
+    """The visible text, with line ends for tags. Each character is read once."""
     lower, at = text.lower(), 0
-    if len(lower) != len(text):  # a letter that has two when it is small
+    if len(lower) != len(text):  # a letter whose lower case has two characters
         lower = text
     while at < len(text):
         start = text.find("<", at)
@@ -52,7 +52,7 @@ def _shown(text: str) -> Iterator[str]:
 
 
 def _behind(text: str, end: str, at: int) -> int:
-    """The place behind the next `end`; that of the whole text if there is none."""
+    """The index after the next `end`, or after the whole text if there is none."""
     found = text.find(end, at)
     return len(text) if found < 0 else found + len(end)
 

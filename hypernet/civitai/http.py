@@ -1,6 +1,6 @@
-"""Requests to Civitai and to where it sends us: patient, bounded, and careful with the user's key and network.
+"""Requests to Civitai and to where it redirects us: with retries and limits, and safe for the user's key and network.
 
-The one place that speaks to the network. It asks nothing until a method is called.
+The only file that goes online, and only when a method is called.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ AGENT = f"hypernet/{__version__} (hypernetworks for Stable Diffusion; python-req
 MAX_JSON = 32 << 20
 """Bytes. A page of a hundred models has about two million."""
 TIMEOUT = (15.0, 30.0)
-"""Seconds to connect, and between two chunks of an answer."""
+"""Seconds to connect, and to wait for the next bytes of an answer."""
 MAX_ANSWER_TIME = 120.0
-"""Seconds for an answer that is no download."""
+"""Seconds for a whole answer, except for downloads."""
 TRIES = 5
 """How often a request is tried."""
 MAX_PATIENCE = 60.0
-"""Seconds. Who asks us to wait longer gets an answer from the user."""
+"""Seconds. If the site asks for a longer wait, the user is told instead."""
 _BUSY = (429, 500, 502, 503, 504, 520, 521, 522, 523, 524)
 _MOVED = (301, 302, 303, 307, 308)
 _MAX_REDIRECTS = 5
@@ -46,23 +46,23 @@ class NotThere(CivitaiError):
 
 
 class KeyNeeded(CivitaiError):
-    """Civitai wants an API key, or another one."""
+    """Civitai wants an API key, or a different one."""
 
 
 class Unreachable(CivitaiError):
-    """No connection could be made, though it was tried several times."""
+    """No connection could be made in several tries."""
 
 
 class Interrupted(CivitaiError):
-    """An answer broke off: it can be asked for again."""
+    """An answer broke off; the request can be repeated."""
 
 
 class Http:
     """Speaks to one site.
 
     site: origin, such as `https://civitai.com`. key: the user's API key, sent to that origin only, in a header.
-    private: further places, each `host:port`, that may lie in the user's own network. pause: seconds before the first
-    repetition; doubled each time.
+    private: further addresses, each `host:port`, that may be in the user's own network. pause: seconds before the
+    first retry; doubled each time.
     """
 
     def __init__(self, site: str, key: str = "", *, private: frozenset[str] = frozenset(), pause: float = 1.0) -> None:
@@ -86,7 +86,7 @@ class Http:
         return self._json("GET", path, query, None, watch or Watch())
 
     def post_json(self, path: str, body: object, watch: Watch | None = None) -> object:
-        """The same for a question that is sent as JSON."""
+        """The same for a request with a JSON body."""
         return self._json("POST", path, (), body, watch or Watch())
 
     def content(self, url: str, limit: int, watch: Watch | None = None) -> bytes:
@@ -129,7 +129,7 @@ class Http:
         *,
         anywhere: bool,
     ) -> requests.Response:
-        """Asks, follows redirects, waits and asks again where that helps.
+        """Sends a request, follows redirects, and retries where that helps.
 
         anywhere: whether a redirect may leave the site.
         """
@@ -169,7 +169,7 @@ class Http:
             if not anywhere and _origin(prepared.url) != self.site:
                 raise Refused("Civitai's API sent us to another site: it was not asked.")
             settings = self._session.merge_environment_settings(prepared.url, {}, True, None, None)
-            # Not Session.send, which keeps cookies and reads where a redirect leads before we do.
+            # Not Session.send, which keeps cookies and follows redirects before we can check them.
             response = self._session.get_adapter(prepared.url).send(prepared, timeout=TIMEOUT, **settings)
             target = response.headers.get("Location")
             if response.status_code not in _MOVED or target is None:
@@ -181,7 +181,7 @@ class Http:
         raise CivitaiError("Civitai sends us round in circles: try again later.")
 
     def _prepared(self, request: requests.Request) -> requests.PreparedRequest:
-        """The request, ready to be sent. Raises Refused for an address that must not be asked."""
+        """The request, ready to be sent. Raises Refused for an address that must not be contacted."""
         try:
             prepared = self._session.prepare_request(request)
             assert prepared.url is not None
@@ -199,7 +199,7 @@ class Http:
         return prepared
 
     def _sign(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        """The one place where the key is used."""
+        """Adds the key, for the site itself only. The key is used nowhere else."""
         if self._key and _origin(request.url or "") == self.site:
             request.headers["Authorization"] = f"Bearer {self._key}"
         return request
@@ -208,11 +208,11 @@ class Http:
         return float(self.pause * 2**attempt * random.uniform(0.75, 1.25))
 
     def _without_key(self, text: str) -> str:
-        """A site that sends the key back must not get it into our files or messages."""
+        """Removes the key from a text, so that a site that echoes it can't get it into files or messages."""
         return text.replace(self._key, "…") if self._key else text
 
     def _problem(self, response: requests.Response, asked: float) -> CivitaiError:
-        """What a refusal means."""
+        """The error for an answer that is a refusal."""
         status, said = response.status_code, self._message(response)
         response.close()
         if status == 401:
@@ -287,7 +287,7 @@ def _retry_after(response: requests.Response) -> float:
 
 
 def _unreachable(error: requests.RequestException) -> str:
-    """Says what is wrong without requests' own text, which holds addresses with signatures."""
+    """A sentence for the user. The library's own text would show signed addresses."""
     if isinstance(error, requests.exceptions.ProxyError):
         return "The proxy in your settings (HTTPS_PROXY) does not answer."
     if isinstance(error, requests.exceptions.SSLError):

@@ -1,4 +1,4 @@
-"""What the room's functions return, as JSON for pages and programs."""
+"""Results of this package as JSON, for pages and programs."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def got_form(got: Got) -> dict[str, Any]:
 
 
 def looked_form(looked: Looked) -> dict[str, Any]:
-    """What is known of one of the user's files."""
+    """What Civitai knows about one of the user's files."""
     version, update = looked.version, looked.update
     return {
         "name": looked.entry.name,
@@ -91,7 +91,7 @@ def advice_form(said: Advice) -> dict[str, Any]:
 
 
 def task_form(task: Task) -> dict[str, Any]:
-    """How a task stands; its result where it has one."""
+    """The state of a task, with its result if there is one."""
     progress, result = task.progress, task.result
     return {
         "task": task.id,

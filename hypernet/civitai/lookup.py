@@ -1,4 +1,4 @@
-"""The user's own files, found on Civitai by their hashes: what they are, and whether there is a newer version."""
+"""Looks up the user's own files on Civitai by hash: what they are, and whether there is a newer version."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from hypernet.library import Entry, Library, sidefiles
 
 @dataclass(frozen=True)
 class Looked:
-    """What Civitai knows of one file."""
+    """What Civitai knows about one file."""
 
     entry: Entry
     sha256: str
-    """Asked for: of the file as it was downloaded, also if it was converted since."""
+    """The hash looked up: that of the file as it was downloaded, even if it was converted since."""
     model: Model | None
     version: Version | None
     """None for a file that is not on the site."""
@@ -48,12 +48,13 @@ def lookup(
     adult: bool = False,
     watch: Watch | None = None,
 ) -> list[Looked]:
-    """Looks up files by hash: all of the library, or those given.
+    """Looks up files by hash: the given ones, or the whole library.
 
     A hundred files take one request for their versions and two for their models.
-    write: add what is missing beside the files; what the user wrote stays. A file that is not on the site gets an empty
-    NAME.civitai.info, which says so to other programs too. previews: download one where there is none. adult: whether
-    any will do. Raises CivitaiError if the site can't be asked, Cancelled; a single file's trouble is in its `notes`.
+    write: add missing side files; what the user wrote is kept. A file that is not on the site gets an empty
+    NAME.civitai.info, which other programs understand too. previews: download missing previews. adult: whether pictures
+    for adults are fine. Raises CivitaiError if the site can't be reached, Cancelled; problems of single files become
+    their `notes`.
     """
     watch = watch or Watch()
     entries = library.entries() if entries is None else entries
@@ -85,11 +86,11 @@ def _digests(library: Library, entries: Sequence[Entry], watch: Watch) -> dict[E
 
 
 def _models(civitai: Civitai, versions: Iterable[Version], watch: Watch) -> dict[int, Model]:
-    """Their models by number. Those that the site no longer lists are missing."""
+    """The versions' models, by number. Those that the site no longer shows are left out."""
     watch.report("Asking Civitai for descriptions", 0, None)
     wanted = {version.model_id for version in versions}
     found = civitai.models(wanted, watch)
-    for number in sorted(wanted - found.keys()):  # not listed, yet there for who has the number
+    for number in sorted(wanted - found.keys()):  # not listed, but still there under its number
         with suppress(NotThere):
             found[number] = civitai.model(number, watch)
     return found
@@ -108,7 +109,7 @@ def _update(model: Model | None, version: Version | None) -> Version | None:
 
 
 def _written(civitai: Civitai, looked: Looked, watch: Watch, previews: bool, adult: bool) -> Looked:
-    """Writes the side files; what goes wrong becomes a note."""
+    """Writes the side files. Errors become notes."""
     path, version, notes, said = looked.entry.path, looked.version, [], Advice()
     try:
         if version is None:

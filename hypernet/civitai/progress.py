@@ -1,4 +1,4 @@
-"""How a long task tells how far it is, and how it is stopped."""
+"""Progress of long tasks, and how to cancel them."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from hypernet.errors import HypernetError
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a task is."""
+    """How far a task has got."""
 
     doing: str
     """For the user: 'Downloading ink.pt'."""
     done: int
     total: int | None
-    """None when nobody knows."""
+    """None if unknown."""
     unit: str = "files"
     """'bytes' or 'files'."""
 
@@ -27,14 +27,14 @@ class Cancelled(HypernetError):
 
 
 class Watch:
-    """One task seen from outside: `show` hears of its progress, on the task's thread; `cancel()` ends it from any."""
+    """Watches one task: `show` is called with its progress, on the task's thread; `cancel()` works from any thread."""
 
     def __init__(self, show: Callable[[Progress], None] | None = None) -> None:
         self._show = show
         self._stop = threading.Event()
 
     def cancel(self) -> None:
-        """The task raises Cancelled at its next step: within a piece of a file, or a read's timeout at worst."""
+        """Makes the task raise Cancelled at its next step: within a chunk of a file, at worst after a timeout."""
         self._stop.set()
 
     def report(self, doing: str, done: int, total: int | None, unit: str = "files") -> None:
@@ -49,6 +49,6 @@ class Watch:
             raise Cancelled("Stopped.")
 
     def sleep(self, seconds: float) -> None:
-        """Waits. Raises Cancelled at once when the task is cancelled meanwhile."""
+        """Waits. Raises Cancelled as soon as the task is cancelled."""
         self._stop.wait(seconds)
         self.check()

@@ -1,4 +1,4 @@
-"""What a user types or pastes -> which model, version or file is meant."""
+"""What a user types or pastes -> the model, version or file that it means."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypernet.civitai.connection import CivitaiError
 from hypernet.text import printable
 
 SITES = ("civitai.com", "civitai.green", "civitai.red")
-"""The site's names. Whichever an address has, only the one in use is asked."""
+"""The site's host names. Whichever an address has, requests go only to the configured site."""
 
 _MAX_ID = (1 << 31) - 1
 _AIR = re.compile(r"(?:urn:)?air:[\w-]*:[\w-]*:civitai:(.+)", re.IGNORECASE)

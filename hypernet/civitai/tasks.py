@@ -21,13 +21,13 @@ _KEPT = 50  # tasks that can still be asked about
 
 @dataclass(frozen=True)
 class Task:
-    """How a task stands."""
+    """The state of a task."""
 
     id: str
     progress: Progress | None
     """None before its first step."""
     finished: bool
-    """Also after a failure, or when it was stopped."""
+    """True also after a failure or a cancellation."""
     error: str = ""
     """Why it failed, for the user."""
     result: object = None
@@ -57,12 +57,12 @@ class Tasks:
         return number
 
     def task(self, number: str) -> Task | None:
-        """How it stands; None for one that nobody knows any more."""
+        """Its state; None for a task that was forgotten."""
         with self._changing:
             return self._tasks.get(number)
 
     def cancel(self, number: str) -> None:
-        """Stops it at its next step. One that is done stays as it is."""
+        """Stops it at its next step. A finished task stays as it is."""
         with self._changing:
             watch = self._watches.get(number)
         if watch is not None:

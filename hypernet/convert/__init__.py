@@ -1,1 +1,1 @@
-"""Networks on the move: merged, reduced, baked into a checkpoint, as a LoRA, and a folder of them at a time."""
+"""Networks made into other files: merged, reduced, baked into a checkpoint, as a LoRA and back, by the folder."""

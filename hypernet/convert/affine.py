@@ -1,4 +1,4 @@
-"""What linear nets do to a context, as one map: `x + D x + c`. Chains of them are such maps again, exactly."""
+"""Linear nets as maps `x + D x + c`. A chain of such maps is exactly one such map."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hypernet.network import Linear, Net, collapse
 
 @dataclass(frozen=True, eq=False)
 class Affine:
-    """`x + D x + c`. delta: D, (width, width); shift: c, (width,). Kept apart from x, so that no digit of D is lost."""
+    """`x + D x + c`. delta: D, (width, width), without the identity, so that no digit is lost; shift: c, (width,)."""
 
     delta: Tensor
     shift: Tensor
@@ -33,7 +33,7 @@ class Affine:
         return cls(torch.zeros(width, width), torch.zeros(width))
 
     def then(self, later: Affine) -> Affine:
-        """This map first, the later one on what comes out."""
+        """This map, then the later one on its result."""
         delta = torch.addmm(self.delta + later.delta, later.delta, self.delta)
         return Affine(delta, self.shift + later.shift + later.delta @ self.shift)
 

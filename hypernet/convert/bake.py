@@ -1,7 +1,7 @@
-"""Linear networks into a checkpoint's K and V projections: what they do, for every program, at no cost.
+"""Linear networks baked into a checkpoint's K and V projections: they then work in every program, at no cost.
 
-Exact up to the rounding of the checkpoint's own type. The checkpoint is copied tensor by tensor; it may be larger than
-the memory, and it stays as it is.
+Exact up to the rounding of the checkpoint's own type. The checkpoint itself stays as it is. It is copied tensor by
+tensor, so it may be larger than the memory.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from hypernet.errors import HypernetError
 from hypernet.plan import Use
 
 KEY = "hypernet.baked"
-"""The metadata key that tells what was baked: a JSON list of files with hash and options, oldest first."""
+"""The metadata key for what was baked: a JSON list of files with hash and options, oldest first."""
 _NO_LONGER_TRUE = ("modelspec.hash_sha256", "sshs_model_hash", "sshs_legacy_hash")
 
 
 @dataclass
 class Baked:
-    """What was done. weights, biases: tensors that changed; rounding: what the checkpoint's type lost of the change."""
+    """What was done. weights, biases: how many tensors changed."""
 
     weights: int = 0
     biases: int = 0
@@ -40,7 +40,7 @@ class Baked:
 
     @property
     def rounding(self) -> float:
-        """The part of the change that was rounded away, 0 to 1: half precision has few digits for small changes."""
+        """The part of the change that was rounded away, 0 to 1. Half precision has few digits for small changes."""
         return (self._lost / self._change) ** 0.5 if self._change else 0.0
 
     def note(self, old: Tensor, change: Tensor, stored: Tensor) -> None:
@@ -99,7 +99,7 @@ def _rewrite(
 
 
 def _replaced(unet: UNet, found: Sequence[Change], made: Baked) -> Mapping[str, Make]:
-    """What each tensor that changes becomes, by its key in the file, made when it is asked for."""
+    """Key in the file -> a function that makes the changed tensor when its turn comes."""
     replaced: dict[str, Make] = {}
 
     def becomes(name: str, change: Callable[[], Tensor | None]) -> None:
@@ -146,7 +146,7 @@ def _metadata(file: TensorFile, records: Sequence[Mapping[str, str]]) -> dict[st
 
 
 def _not_copied(root: Path, baked: Sequence[Path]) -> Callable[[str, list[str]], set[str]]:
-    """What must not stand in the copy: the UNet as it was, in whatever form."""
+    """What must be left out of the copy: the original UNet, in whatever format."""
     folders = {path.parent for path in baked} | {root}
 
     def ignore(folder: str, names: list[str]) -> set[str]:

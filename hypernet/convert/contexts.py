@@ -1,7 +1,7 @@
-"""Contexts of a real run: what K and V are made from, at each attention layer, a few thousand rows of it.
+"""Contexts of a real run: a few thousand rows of what K and V are made from, at each attention layer.
 
-What a fit or a measure says holds for such contexts. They are taken while the networks act, since those change what
-the layers behind them see; and a part of the prompts is kept apart, so that no fit is measured on its own data.
+Fits and measurements hold for such contexts. They are recorded while the networks act, since these change what later
+layers see. Some of the prompts are set aside, so that no fit is measured on its own data.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from hypernet.plan import Use, make_plan
 from hypernet.sites import Site, find_sites
 
 ROWS = 4096
-"""Rows kept of one layer, of which a part is for measuring."""
+"""Rows kept of each layer, including those for measuring."""
 _MEASURED = 4
-"""Of so many prompts, one is for measuring."""
+"""One prompt in this many is for measuring."""
 
 PROMPTS = tuple(
     f"{what}, {how}"
@@ -41,7 +41,7 @@ PROMPTS = tuple(
     )
     for how in ("oil painting", "photo, 35mm, sharp focus", "anime, masterpiece, best quality", "pencil sketch")
 )
-"""Of many kinds, for whoever gives none of their own."""
+"""Prompts of many kinds, for users who give none of their own."""
 
 
 @dataclass(frozen=True)
@@ -53,11 +53,11 @@ class Rows:
 
 
 Contexts = Mapping[str, Rows]
-"""By the attention layer's place, see `layer_key`."""
+"""`layer_key` of an attention layer -> its rows."""
 
 
 def layer_key(site: Site) -> str:
-    """Which attention layer a site belongs to, the same in every naming of UNets: `IN04.0.attn1`."""
+    """Names the attention layer of a site, the same way for every kind of UNet: `IN04.0.attn1`."""
     if not site.block:
         return site.attention
     _, _, inner = site.attention.rpartition("transformer_blocks.")
@@ -77,8 +77,8 @@ def record(
 ) -> Contexts:
     """Contexts of a diffusers pipeline that draws with these networks.
 
-    Text contexts come of all prompts, those of the picture of the first `drawn`. progress: called after each step, of
-    which there are `drawn * steps`.
+    Text contexts come from all prompts, those of the picture from the first `drawn`. progress: called after each of
+    the `drawn * steps` steps.
     """
     sites = {layer_key(site): site for site in find_sites(pipe.unet)}
     text = _text_rows(pipe, prompts)
@@ -100,7 +100,7 @@ def record(
 
 
 def _text_rows(pipe: Any, prompts: Sequence[str]) -> Rows:
-    """All tokens of each prompt, and once those of the empty one. Padding that repeats itself counts once a prompt."""
+    """The tokens of each prompt and of the empty one. Repeated padding counts once per prompt."""
     made = [_encode(pipe, prompt).float().cpu()[0] for prompt in ["", *prompts]]
     return _split([torch.unique(tokens, dim=0) for tokens in made])
 
@@ -113,7 +113,7 @@ def _encode(pipe: Any, prompt: str) -> Tensor:
 
 
 def _split(prompts: Sequence[Tensor]) -> Rows:
-    """prompts: for each its rows. The last of them, and every few, are for measuring."""
+    """prompts: the rows of each. Every fourth prompt and the last one are for measuring."""
     last = len(prompts) - 1
     measured = [i % _MEASURED == _MEASURED - 1 or i == last for i in range(len(prompts))]
     fit = [rows for rows, apart in zip(prompts, measured, strict=True) if not apart] or [prompts[0]]
@@ -122,7 +122,7 @@ def _split(prompts: Sequence[Tensor]) -> Rows:
 
 @contextmanager
 def _listening(modules: Mapping[str, nn.Module], seen: Mapping[str, list[list[Tensor]]], share: int) -> Iterator[None]:
-    """Keeps `share` rows of what each of these modules is called with, chosen at random, the same each time."""
+    """Keeps `share` random rows of each call's input to these modules; every run chooses the same ones."""
     generator = torch.Generator().manual_seed(0)
 
     def hook(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:

@@ -12,7 +12,7 @@ from hypernet.convert.affine import Affine
 from hypernet.network import Net
 
 _RIDGE = 1e-4
-"""Of the contexts' mean square: keeps what the contexts say nothing about at zero."""
+"""As a part of the contexts' mean square: keeps directions that no context has at zero."""
 
 
 def change(links: Iterable[tuple[Net, float]], x: Tensor) -> Tensor:
@@ -24,7 +24,7 @@ def change(links: Iterable[tuple[Net, float]], x: Tensor) -> Tensor:
 
 
 def fit_affine(x: Tensor, added: Tensor, *, constant: bool = True) -> Affine:
-    """The map `x + D x + c` whose D x + c is nearest to `added`. x, added: (rows, width); constant: whether c may be.
+    """The map `x + D x + c` with D x + c nearest to `added`. x, added: (rows, width); constant: False makes c 0.
 
     In float64, with a small ridge on D.
     """
@@ -57,10 +57,10 @@ class Factors:
 
 
 def factorise(matrix: Tensor, *, rank: int | None, energy: float, x: Tensor | None = None) -> Factors:
-    """The nearest matrix of a rank; or of the least rank that keeps this part of the energy.
+    """The nearest matrix of this rank; without a rank, of the lowest one that keeps this part of the energy.
 
-    matrix: (out, in), float32; energy: 0 to 1, the part of the sum of squares that stays. With contexts x, (rows, in),
-    nearest and energy are of what the matrix makes of them, without them of the matrix itself.
+    matrix: (out, in), float32; energy: 0 to 1, the part of the sum of squares that is kept. With contexts x,
+    (rows, in), distance and energy are measured on the matrix's results for them, otherwise on the matrix itself.
     """
     metric = None if x is None else _root(x)
     seen = matrix if metric is None else matrix @ metric
@@ -80,7 +80,7 @@ def _enough(values: Tensor, energy: float) -> int:
 
 
 def _root(x: Tensor) -> Tensor:
-    """L with L L^T the contexts' mean square, (in, in)."""
+    """L, (in, in), such that L L^T is the contexts' mean square."""
     gram = x.double().T @ x.double() / len(x)
     gram.diagonal().add_(_RIDGE * gram.diagonal().mean().clamp_min(1e-12))
     root: Tensor = torch.linalg.cholesky(gram)

@@ -1,6 +1,6 @@
-"""A folder of hypernetworks at a time: what is in it, what is there twice, what can't be used; and all of it converted.
+"""A folder of hypernetworks: lists them, finds duplicates and unusable files, converts them all.
 
-Nothing here deletes or replaces a file unless it is told to replace.
+No file is deleted, and none is replaced without `overwrite`.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ class Report:
     size: int
     """Bytes."""
     sha256: str | None
-    """Of the file; None if it can't be read at all."""
+    """Of the file's bytes; None if it can't be read at all."""
     weights: str | None
-    """Of what the network does, the same for another container and for half precision; None for an unusable file."""
+    """`fingerprint` of the network; None for an unusable file."""
     summary: Summary | None
     problem: str | None
-    """Why it can't be used, a sentence or two."""
+    """Why it can't be used, in a sentence or two."""
 
 
 def survey(
     folder: Path, progress: Callable[[int], Callable[[int], None]] = lambda total: lambda done: None
 ) -> list[Report]:
-    """Every `.pt` and `.safetensors` file under a folder, by name. progress: told the bytes.
+    """Every `.pt` and `.safetensors` file under a folder, by name.
 
-    Raises HypernetError for a folder that is none.
+    progress: given the bytes in all, returns a callback for the bytes done. Raises HypernetError for what is no folder.
     """
     found = files_in(folder)
     advance, reports = progress(sum(file.stamp.size for file in found)), []
@@ -77,7 +77,7 @@ def _report(file: Found) -> Report:
 
 
 def fingerprint(network: Network) -> str:
-    """64 hex digits of layers and weights, these rounded to half precision: a half copy is the same network."""
+    """64 hex digits from layers and weights, the same for every container and for a copy in half precision."""
     digest = hashlib.sha256()
     for width in network.widths:
         pair = network.pairs[width]
@@ -100,14 +100,14 @@ def _forms(layers: Iterable[Layer]) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class Duplicates:
-    """same_file: groups of files that are one byte for byte; same_network: of files that do the same, but differ."""
+    """same_file: groups of identical files; same_network: groups of different files with the same network."""
 
     same_file: tuple[tuple[str, ...], ...]
     same_network: tuple[tuple[str, ...], ...]
 
 
 def duplicates(reports: Sequence[Report]) -> Duplicates:
-    """What is there more than once. A group of copies counts as one where networks are compared."""
+    """What is there more than once. Where networks are compared, identical files count as one."""
     copies = _groups(reports, lambda report: report.sha256)
     again = {report.file for group in copies for report in group[1:]}
     alike = _groups([report for report in reports if report.file not in again], lambda report: report.weights)
@@ -126,8 +126,8 @@ def _groups(reports: Iterable[Report], key: Callable[[Report], str | None]) -> l
 
 @dataclass(frozen=True)
 class Converted:
-    """What became of one file. target: what was written; None where nothing was. skipped: why not, and no fault of it;
-    problem: why it could not be converted."""
+    """What became of one file. target: what was written, or None; skipped: why nothing had to be done; problem: why it
+    could not be converted."""
 
     file: str
     target: Path | None = None
@@ -146,7 +146,7 @@ def convert_folder(
 ) -> list[Converted]:
     """Every file under a folder in the other container, beside the original or in the same place under `target`.
 
-    One file that can't be converted stops no other. Raises HypernetError for a folder that is none.
+    A file that can't be converted doesn't stop the others. Raises HypernetError for what is no folder.
     """
     found = files_in(folder)
     advance, results = progress(sum(file.stamp.size for file in found)), []
@@ -182,11 +182,11 @@ COLUMNS = (
     *("file", "size", "sha256", "weights", "container", "generation", "base", "widths", "structure", "activation"),
     *("activate_output", "layer_norm", "linear", "dtype", "step", "sd_checkpoint_name", "problem"),
 )
-"""What `row` tells, in this order."""
+"""The keys of `row`, in this order."""
 
 
 def row(report: Report) -> Mapping[str, object]:
-    """A report as plain values, for tables, JSON and CSV; None where there is nothing to tell."""
+    """A report as plain values, for tables, JSON and CSV; None for what is unknown."""
     summary = report.summary
     values: dict[str, object] = {"file": report.file, "size": report.size, "sha256": report.sha256}
     values |= {"weights": report.weights, "problem": report.problem}

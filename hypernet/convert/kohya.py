@@ -25,7 +25,7 @@ class Layers:
 
     per_level: int
     stability: bool
-    """Whether its files have Stability's names: SDXL's, known by several transformers in a row."""
+    """Whether its LoRA files use Stability's names, as SDXL's do. SDXL is known by several transformers in a row."""
 
     @classmethod
     def of(cls, unet: UNet) -> Layers:

@@ -1,7 +1,7 @@
 """Networks as LoRA files, for every program that has no hypernetworks; and LoRA files as networks.
 
-A LoRA adds a matrix to each projection of one checkpoint: W + B. A network acts before the projection, W (x + f(x)), so
-that it becomes B = W D where f is D x + c. K's c does nothing (see `model.Change.of_bias`); V's goes into the bias
+A LoRA adds a matrix to each projection of one checkpoint: W + B. A network acts before the projection, W (x + f(x)).
+With f(x) = D x + c this gives B = W D. K's c does nothing (see `model.Change.of_bias`); V's goes into the bias
 behind the attention, which LyCORIS files can hold (`diff_b`) and kohya's LoRA can't.
 """
 
@@ -23,18 +23,19 @@ from hypernet.convert.model import Change, Links, UNet, chains, find_unets
 from hypernet.convert.parts import PROGRAM, Part, made_from
 from hypernet.convert.tensorfile import refuse_to_replace, write
 from hypernet.errors import HypernetError
+from hypernet.network.bases import base_of
 from hypernet.sites import Site
 
 LIMIT = 0.1
-"""The error over which nothing is written unless it is asked for: a tenth of the change."""
+"""The error above which nothing is written by default: a tenth of the change."""
 
 
 @dataclass(frozen=True)
 class Form:
     """What kind of file is written.
 
-    full: LyCORIS' whole differences instead of two factors. rank: of the factors; None: as few as keep `energy`.
-    bias: whether V's constant is written too, as `diff_b`; diffusers reads no file that has one.
+    full: LyCORIS' full differences instead of two factors. rank: of the factors; None: the lowest that keeps `energy`.
+    bias: write V's constant too, as `diff_b`; diffusers can't read files that have one.
     """
 
     full: bool = False
@@ -46,27 +47,27 @@ class Form:
 
 @dataclass
 class Made:
-    """What came out. errors: for each projection the part of the change that is missing or wrong, 0 for none.
+    """The LoRA's tensors. errors: for each projection the part of the change that is missing or wrong; 0 for none.
 
-    Measured on contexts of a run where there were any, else on the weights.
+    Errors are measured on contexts of a run if there were any, otherwise on the weights.
     """
 
     errors: dict[str, float] = field(default_factory=dict)
     ranks: list[int] = field(default_factory=list)
     measured: bool = False
     constants_left_out: int = 0
-    """Layers whose constant on V was not written; only an error that was measured on contexts counts it."""
+    """Layers whose constant on V was not written. Only errors measured on contexts include it."""
     tensors: dict[str, Tensor] = field(default_factory=dict)
 
     @property
     def error(self) -> float:
-        """Of all projections together, each counted alike."""
+        """The error of all projections together, with equal weight."""
         squares = sum(error * error for error in self.errors.values())
         return float((squares / max(len(self.errors), 1)) ** 0.5)
 
     @property
     def worst(self) -> tuple[str, float]:
-        """The projection that comes out worst, and its error."""
+        """The projection with the largest error, and that error."""
         return max(self.errors.items(), key=lambda item: item[1], default=("", 0.0))
 
 
@@ -80,9 +81,9 @@ def to_lora(
 ) -> Made:
     """The networks in this order as a LoRA for a checkpoint; nothing is written yet.
 
-    contexts: of a run with these networks. Networks with an activation or a layer norm are fitted on them and need
-    them; for linear ones they make the ranks and the error those of a real run. progress: told the projections in all.
-    Raises HypernetError for networks that don't fit, or that need contexts where there are none.
+    contexts: of a run with these networks. Networks with an activation or a layer norm need them for the fit; for
+    linear ones, ranks and errors are then those of a real run. progress: given the number of projections, returns a
+    callback. Raises HypernetError for networks that don't fit, or that need contexts and got none.
     """
     (unet, *_), uses = find_unets(checkpoint), [part.use() for part in parts]
     found, made = chains(unet, uses), Made(measured=contexts is not None)
@@ -101,9 +102,9 @@ def to_lora(
 
 
 def _set_alpha(made: Made) -> None:
-    """Gives every layer the same alpha, the largest rank: diffusers takes one for all where ranks differ.
+    """Gives every layer the same alpha, the largest rank, as diffusers takes one alpha for all layers.
 
-    A file's matrix is `up down alpha / rank`.
+    The matrix in a file is `up down alpha / rank`.
     """
     alpha = float(max(made.ranks, default=0))
     for key in [key for key in made.tensors if key.endswith(".lora_up.weight")]:
@@ -155,7 +156,7 @@ def _matrix(unet: UNet, change: Change) -> tuple[Tensor, Tensor]:
 def _error(
     site: Site, links: Links, weight: Tensor, matrix: Tensor, constant: Tensor, rows: Rows | None, linear: bool
 ) -> float:
-    """How far the projection comes out from what the networks make of it, as a part of their change."""
+    """How far the projection is from the networks' exact result, as a part of their change."""
     if rows is None:
         assert linear, "nets are measured on contexts unless they are linear"
         exact = chain((Affine.of(net, strength) for net, strength in links), site.width)
@@ -163,7 +164,7 @@ def _error(
         return _relative(matrix - wanted, wanted)
     wanted = change(links, rows.measure) @ weight.T
     off = rows.measure @ matrix.T + constant @ weight.T - wanted
-    if site.kind == "k":  # what is the same for all keys is nothing to the softmax
+    if site.kind == "k":  # the softmax ignores what is the same for all keys
         off, wanted = off - off.mean(0), wanted - wanted.mean(0)
     return _relative(off, wanted)
 
@@ -201,7 +202,8 @@ def save_lora(
     write(target, made.tensors, _metadata(made, form, parts, checkpoint, unet))
 
 
-_BASES = {768: "sd_v1", 1024: "sd_v2", 2048: "sdxl_base_v1-0"}
+_BASES = {"SD1": "sd_v1", "SD2": "sd_v2", "SDXL": "sdxl_base_v1-0"}
+"""Base model -> its name in kohya's metadata."""
 
 
 def _metadata(made: Made, form: Form, parts: Sequence[Part], checkpoint: Path, unet: UNet) -> dict[str, str]:
@@ -211,7 +213,7 @@ def _metadata(made: Made, form: Form, parts: Sequence[Part], checkpoint: Path, u
         "ss_network_args": json.dumps({"algo": "full"}) if form.full else None,
         "ss_network_dim": None if form.full else dim,
         "ss_network_alpha": None if form.full else str(max(made.ranks)),
-        "ss_base_model_version": _BASES.get(unet.text_width),
+        "ss_base_model_version": _BASES.get(base_of([unet.text_width])),
         "ss_sd_model_name": checkpoint.name,
         "ss_output_name": " + ".join(part.path.stem for part in parts),
         "ss_training_comment": f"made from a hypernetwork by {PROGRAM}",

@@ -1,6 +1,6 @@
-"""Several networks as one: the chain a prompt would make of them, a sum of what they add, or a mean of their weights.
+"""Several networks as one: chained as in a prompt, as a sum of what they add, or as a mean of their weights.
 
-A chain or a sum comes out exactly where it can (see `mlp.py`); where it can't, the nearest there is, with its name.
+A chain or a sum is exact where that is possible (see `mlp.py`). Elsewhere the nearest method is taken, and named.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MEAN = "mean of weights"
 
 @dataclass(frozen=True)
 class Merged:
-    """What came out. methods: width and 'k' or 'v' -> EXACT, SUM_FOR_CHAIN or MEAN."""
+    """A merged network. methods: width and 'k' or 'v' -> EXACT, SUM_FOR_CHAIN or MEAN."""
 
     network: Network
     recipe: Recipe
@@ -42,9 +42,9 @@ class Merged:
         return set(self.methods.values()) == {EXACT}
 
     def errors(self, contexts: Contexts) -> Mapping[tuple[int, str], float]:
-        """How far each net is from the recipe on contexts of a run, as a part of what the recipe changes.
+        """How far each net is from the recipe on contexts of a run, as a part of the recipe's change.
 
-        Widths that no layer of the run has are left out.
+        Widths that no layer in the run has are left out.
         """
         found = {}
         for width, kind in self.methods:
@@ -60,7 +60,7 @@ class Merged:
 
 
 def run(recipe: Recipe, x: Tensor, kind: str) -> Tensor:
-    """What a recipe makes of contexts. x: (batch, tokens, width), float32; kind: 'k' or 'v'."""
+    """Contexts after a recipe. x: (batch, tokens, width), float32; kind: 'k' or 'v'."""
     if isinstance(recipe, Leaf):
         found = recipe.net(x.shape[-1], kind)
         return x if found is None else found[0].to(x.device, x.dtype)(x, found[1])
@@ -72,7 +72,7 @@ def run(recipe: Recipe, x: Tensor, kind: str) -> Tensor:
 
 
 def merge(recipe: Recipe, progress: Callable[[int], Callable[[int], None]] = lambda total: lambda done: None) -> Merged:
-    """One network that does what the recipe says. Raises HypernetError where not even a mean of weights is possible."""
+    """One network that does what the recipe says. Raises HypernetError if not even a mean of weights is possible."""
     found = list(leaves(recipe))
     widths = sorted({width for leaf in found for width in leaf.use.network.pairs})
     advance, nets, methods = progress(2 * len(widths)), {}, {}
@@ -115,7 +115,7 @@ def _mixed(nets: Sequence[Net], factors: Sequence[float], names: Sequence[str]) 
     for name, net in zip(names, nets, strict=True):
         if _forms(net) != _forms(nets[0]):
             raise HypernetError(
-                f"{names[0]} and {name} have not the same layers, so that their weights can't be mixed one by one. "
+                f"{names[0]} and {name} have different layers, so their weights can't be mixed one by one. "
                 "Merge them as a chain or a sum."
             )
     tensors = iter(
@@ -176,7 +176,7 @@ def _alone(leaf: Leaf, width: int, kind: str) -> Net:
 
 
 def _mean_for_chain(recipe: Recipe, width: int, kind: str) -> Net:
-    """What is left where nets can't stand beside each other: a mean of their weights, as strong as all together."""
+    """For nets that can't be put side by side: the mean of their weights, as strong as all of them together."""
     found = [(leaf.use.tag.name, *(leaf.net(width, kind) or ())) for leaf in leaves(recipe)]
     names, nets, strengths = zip(*found, strict=True)
     total = sum(strengths)
@@ -200,7 +200,7 @@ def _with_width(recipe: Recipe, width: int) -> Recipe | None:
 
 
 def _exactly(recipe: Recipe, width: int, kind: str, chains: bool) -> Mlp | Net | None:
-    """The recipe's change as one net; with `chains` False every chain is taken as a sum. None where it can't be."""
+    """The recipe's change as one net; with `chains` False, chains become sums. None if it has no exact form."""
     if isinstance(recipe, Leaf):
         found = recipe.net(width, kind)
         mlp = None if found is None else mlp_of(found[0])
@@ -216,7 +216,7 @@ def _exactly(recipe: Recipe, width: int, kind: str, chains: bool) -> Mlp | Net |
 
 
 def metadata_of(pairs: Mapping[int, Pair], parts: Sequence[Leaf]) -> Metadata:
-    """What a file of these nets says, in A1111's keys, so that its own loader builds the same layers."""
+    """Metadata for a file of these nets, with A1111's keys, so that its loader builds the same layers."""
     nets = [net for pair in pairs.values() for net in (pair.k, pair.v)]
     layers = [layer for net in nets for layer in _flat(net)]
     activations = Counter(layer.name for layer in layers if isinstance(layer, Activation))

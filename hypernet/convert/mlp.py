@@ -1,12 +1,13 @@
-"""Several nets as one, exactly: chains and sums of MLPs are MLPs again, with the layers of all beside each other.
+"""Several nets as one, exactly: chains and sums of MLPs are MLPs again, with their layers side by side.
 
-A chain `x -> x + s1 f1(x) -> ...` needs x, and what was added so far, to get past the activations of the next net:
+In a chain `x -> x + s1 f1(x) -> ...`, x and what was added so far must get past the activations of the next net:
 
-- For some activations act(x) - act(-x) is c x (relu, gelu, silu, softplus, ...): two units carry a number past them.
-  Such a net is of the ordinary kind, which every program reads.
-- For all others that are 0 at 0 (tanh, softsign, elu, mish, ...) the skip paths of MonkeyPatch's residual blocks do.
+- For some activations act(x) - act(-x) = c x (relu, gelu, silu, softplus, ...): two units carry a number past them.
+  The result is an ordinary net, which every program reads.
+- For all others with act(0) = 0 (tanh, softsign, elu, mish, ...), the skip paths of MonkeyPatch's residual blocks do.
 
-Nets without an activation are maps, which need no layer of their own. Layer norm mixes all units and has no such form.
+Nets without an activation are plain maps and need no layer of their own. Layer norm mixes all units, so it has no
+such form.
 """
 
 from __future__ import annotations
@@ -69,19 +70,19 @@ class Map:
 
 
 def stacked(maps: Sequence[Map]) -> Map:
-    """Maps of the same input, their outputs one after the other."""
+    """Maps of the same input; their outputs are concatenated."""
     return Map(torch.cat([each.weight for each in maps]), torch.cat([each.bias for each in maps]))
 
 
 def beside(maps: Sequence[Map]) -> Map:
-    """Maps of inputs that stand one after the other, their outputs so too."""
+    """Maps of concatenated inputs; their outputs are concatenated too."""
     weight: Tensor = torch.block_diag(*(each.weight for each in maps))  # type: ignore[no-untyped-call]
     return Map(weight, torch.cat([each.bias for each in maps]))
 
 
 @dataclass(frozen=True, eq=False)
 class Mlp:
-    """A net's change f: maps with one activation between them; `activation` is None where there is but one map."""
+    """A net's change f: maps with one activation between them; `activation` is None if there is only one map."""
 
     maps: tuple[Map, ...]
     activation: str | None
@@ -93,7 +94,7 @@ class Mlp:
 
     @property
     def depth(self) -> int:
-        """Times the activation acts."""
+        """How many times the activation acts."""
         return len(self.maps) - 1
 
     def net(self) -> Net:
@@ -106,7 +107,7 @@ class Mlp:
 
 
 def mlp_of(net: Net) -> Mlp | None:
-    """The net as an Mlp; None for one with layer norm, skip paths or an activation that isn't one for each number."""
+    """The net as an Mlp; None for one with layer norm, skip paths or an activation that isn't elementwise."""
     maps: list[Map] = []
     names: set[str] = set()
     open_ended = False
@@ -143,7 +144,7 @@ def common_activation(parts: Sequence[Mlp]) -> str | None:
 
 
 def sum_of(parts: Sequence[tuple[Mlp, float]]) -> Mlp | None:
-    """`s1 f1(x) + s2 f2(x) + ...`: the parts side by side. None where that is no Mlp."""
+    """`s1 f1(x) + s2 f2(x) + ...`: the parts side by side. None if that is no Mlp."""
     try:
         activation = common_activation([part for part, _ in parts])
     except ValueError:
@@ -168,7 +169,7 @@ def sum_of(parts: Sequence[tuple[Mlp, float]]) -> Mlp | None:
 
 
 def _deepened(part: Mlp, depth: int, activation: str | None) -> Mlp | None:
-    """The same function with the activation acting `depth` times; None where numbers can't get past it."""
+    """The same function with the activation acting `depth` times; None if numbers can't get past it."""
     if part.depth == depth:
         return part
     if activation not in PAIRS:
@@ -196,7 +197,7 @@ def chain_of(parts: Sequence[tuple[Mlp, float]]) -> Mlp | Net | None:
 
 
 class _State:
-    """While a chain is put together: what the units at hand say of x and of what was added to it so far."""
+    """While a chain is put together: maps from the current units to x and to what was added so far."""
 
     def __init__(self, width: int) -> None:
         self.x, self.added = Map.identity(width), Map.zero(width)
@@ -223,7 +224,7 @@ def _by_pairs(parts: Sequence[tuple[Mlp, float]], activation: str | None) -> Mlp
 def _past_pairs(
     units: int, passed: int, last: bool, first: bool, width: int, activation: str | None, step: Map
 ) -> tuple[_State, Map]:
-    """Behind an activation: how x and what was added are read there, and the net's own next map."""
+    """After an activation: the maps to x and to what was added, and the net's own next map."""
     assert activation is not None
     total, c = units + 2 * passed * width, PAIRS[activation]
 

@@ -1,4 +1,4 @@
-"""The UNet inside a checkpoint, without loading it: its sites by the names of its tensors, its weights one by one."""
+"""The UNet inside a checkpoint, without loading it: sites are found by tensor names, weights are read one by one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from hypernet.schedule import Moment
 from hypernet.sites import Site, find_sites
 
 PREFIXES = ("model.diffusion_model.", "diffusion_model.", "unet.", "")
-"""Before the UNet's own names: in a whole checkpoint, in parts of one, in a diffusers UNet."""
+"""Prefixes of the UNet's own names: in a whole checkpoint, in parts of one, in a diffusers UNet."""
 
 _SHARD = re.compile(r"-\d{5}-of-\d{5}")
 _BEGIN = re.compile(r"(input_blocks|down_blocks)\.\d+\.")
@@ -27,7 +27,7 @@ _BEGIN = re.compile(r"(input_blocks|down_blocks)\.\d+\.")
 
 @dataclass(frozen=True)
 class UNet:
-    """A UNet that lies in one or several files."""
+    """A UNet in one or several files."""
 
     files: tuple[TensorFile, ...]
     prefix: str
@@ -54,7 +54,7 @@ class UNet:
         )
 
     def file_of(self, key: str) -> TensorFile:
-        """The file a tensor lies in. Raises HypernetError where none has it."""
+        """The file that holds a tensor. Raises HypernetError if none does."""
         for file in self.files:
             if key in file.entries:
                 return file
@@ -88,7 +88,7 @@ def find_unets(path: Path) -> tuple[UNet, ...]:
 
 @dataclass(frozen=True)
 class Change:
-    """What nets do at one site: its projection `W x` becomes `W (x + D x + c)`."""
+    """The nets' change at one site: its projection `W x` becomes `W (x + D x + c)`."""
 
     site: Site
     affine: Affine
@@ -100,7 +100,7 @@ class Change:
 
     @property
     def out(self) -> str:
-        """The layer behind the attention, whose bias takes up what the values are shifted by."""
+        """The layer after the attention, whose bias takes up the shift of the values."""
         return f"{self.site.attention}.to_out.0"
 
     def of_weight(self, unet: UNet) -> Tensor:
@@ -108,11 +108,11 @@ class Change:
         return unet.read(self.weight) @ self.affine.delta
 
     def of_bias(self, unet: UNet) -> Tensor | None:
-        """What is added to the bias behind the attention; None for no shift.
+        """What is added to the bias of the layer after the attention; None for no shift.
 
         The weights of the softmax sum to one, so a constant added to all values comes out of the attention unchanged:
         W_out (o + W c) = W_out o + W_out W c. A constant added to all keys moves every logit of a query alike, which
-        the softmax does not see: K has none.
+        the softmax ignores. So K needs none.
         """
         if self.site.kind == "k" or not bool(self.affine.shift.any()):
             return None
@@ -143,8 +143,7 @@ def chains(unet: UNet, uses: Sequence[Use]) -> Mapping[Site, Links]:
 
 
 def changes(unet: UNet, uses: Sequence[Use]) -> tuple[Change, ...]:
-    """What linear networks do to a UNet, at each site that changes. Raises HypernetError as `chains` does, and for nets
-    that are not linear."""
+    """The change of linear networks at each site. Raises HypernetError as `chains` does, and for other networks."""
     for use in uses:
         if not use.network.linear:
             raise HypernetError(
@@ -162,7 +161,7 @@ def changes(unet: UNet, uses: Sequence[Use]) -> tuple[Change, ...]:
 
 
 def skeleton(shapes: Mapping[str, tuple[int, ...]]) -> nn.Module:
-    """A UNet of these tensors with nothing in it but its shape, for whoever asks a UNet about its parts."""
+    """A UNet with these tensors' names and shapes but no weights, for `find_sites`."""
     tree: dict[str, dict] = {}  # type: ignore[type-arg]
     for name in shapes:
         at = tree

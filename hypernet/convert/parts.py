@@ -1,6 +1,6 @@
-"""`FILE[:STRENGTH][:option=value]` -> a network and how much of it: the tag's own grammar behind a file's path.
+"""`FILE[:STRENGTH][:option=value]` -> a network and its strength: a file's path, then the grammar of tags.
 
-Besides the tag's options there is a factor for a width: `ink.pt:0.7:k=0.5:768=2:320=0`.
+Besides the options of tags, a width takes a factor: `ink.pt:0.7:k=0.5:768=2:320=0`.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ _WIDTH = re.compile(r"\s*([1-9][0-9]{0,5})\s*=(.*)", re.DOTALL)
 
 @dataclass(frozen=True)
 class Part:
-    """One file and how much of it goes into what is made."""
+    """One file with its strength and options."""
 
     path: Path
     options: str
     """As typed behind the path."""
     tag: Tag
     widths: Mapping[int, float]
-    """The factor of each width that is named; others have 1."""
+    """Width -> factor; widths that are not named have 1."""
 
     def use(self) -> Use:
         """The network, with the factors of its widths in its weights. Raises UnreadableFile, HypernetError."""
@@ -54,14 +54,14 @@ class Part:
         return Use(self.tag, replace(network, pairs=pairs))
 
     def use_in_file(self) -> Use:
-        """`use`, where what is made is a network: it has the same nets at all sites of a width.
+        """`use`, for making another network, which has the same nets at all sites of a width.
 
-        Raises HypernetError for options that are of a prompt or of a site.
+        Raises HypernetError for options that only make sense in a prompt or at a site.
         """
         tag = self.tag
         if (tag.self_attention, tag.cross_attention, tag.blocks) != (1.0, 1.0, None):
             raise HypernetError(
-                f"{self.path.name}: self=, cross= and lbw= are of places in a model, which a network does not know. "
+                f"{self.path.name}: self=, cross= and lbw= are about layers of a model, which a file doesn't know. "
                 "Leave them out, or give a factor for a width: 768=0.5."
             )
         used = self.use()
@@ -69,12 +69,12 @@ class Part:
         return used
 
     def record(self) -> dict[str, str]:
-        """Which file it is and how much of it, for the metadata of what is made."""
+        """File, hash and options, for the metadata of what is made from it."""
         return {"file": self.path.name, "sha256": sha256(self.path), "options": self.options or "1"}
 
 
 def read_part(text: str) -> Part:
-    """`ink.pt:0.7:k=0.5:768=2`. Raises HypernetError, in words, for what can't be read."""
+    """`ink.pt:0.7:k=0.5:768=2`. Raises HypernetError for what can't be read."""
     match = _FILE.fullmatch(text)
     if not match:
         raise HypernetError(f"“{text}”: write a .pt or .safetensors file, then :STRENGTH and options.")
@@ -86,7 +86,7 @@ def read_part(text: str) -> Part:
 
 
 def made_from(parts: Sequence[Part], **facts: object) -> str:
-    """The metadata text that tells what something was made from."""
+    """The parts as JSON, for metadata. facts: added to each part."""
     return json.dumps([*({**part.record(), **facts} for part in parts)])
 
 
@@ -109,7 +109,7 @@ def _factor(path: Path, width: int, text: str) -> float:
 
 
 def refuse_moving(use: Use) -> None:
-    """Raises HypernetError for options that only a run can follow."""
+    """Raises HypernetError for options that need a run: schedules, hr=, start=, stop=, on=."""
     course = use.tag.course
     moves = course.varies or course.hires is not None or (course.start, course.stop) != (0.0, 1.0)
     if moves or use.tag.on != "both":

@@ -1,8 +1,8 @@
-"""What is merged and how, as a tree: networks, chains of them, weighted sums of them; and MonkeyPatch's `.hns` files.
+"""Recipes for merging, as trees of networks, chains and weighted sums; also read from MonkeyPatch's `.hns` files.
 
 A `.hns` file is a Python literal, which is read as data and never run. `"name"`, `("name", 0.5)` or `{"name": 0.5}` is
-a network; a list is a chain; a set, or a table of several, is a weighted sum whose weights are taken to sum to one.
-Inside sets and tables such a thing is written as a text again.
+a network; a list is a chain; a set, or a dict of several, is a weighted sum, with weights scaled to sum to one. Inside
+sets and dicts, a nested recipe is written as text.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from hypernet.plan import Use
 from hypernet.text import printable
 
 _MOST = 200
-"""Networks and groups in one file; more is no mix but a trap."""
+"""Networks and groups in one file. A file with more is an attack."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Leaf:
     use: Use
 
     def net(self, width: int, kind: str) -> tuple[Net, float] | None:
-        """Its net and the strength it has there; None where it has no such width."""
+        """Its net and the net's strength; None if it has no such width."""
         pair, tag = self.use.network.pairs.get(width), self.use.tag
         if pair is None:
             return None
@@ -46,7 +46,7 @@ class Chain:
 
 @dataclass(frozen=True)
 class Sum:
-    """All on the same context, what each adds times its weight."""
+    """All on the same context: what each adds, times its weight."""
 
     parts: tuple[tuple[Recipe, float], ...]
 

@@ -1,7 +1,7 @@
-"""A smaller network: fewer widths, fewer units, half the bytes; with what it costs, measured.
+"""Makes a network smaller: fewer widths, fewer units, half precision. The loss is measured.
 
-Linear nets of several layers are one matrix in truth. As one layer they are a quarter of [1, 2, 1] and lose nothing; as
-two thin ones of the matrix's strongest directions they are smaller still, and lose the rest.
+A linear net of several layers is really one matrix. Stored as one layer it is a quarter the size of [1, 2, 1] and loses
+nothing. Two thin layers with the matrix's strongest directions are smaller still, and lose the other directions.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from hypernet.errors import HypernetError
 from hypernet.network import Linear, Net, Network, Pair
 
 _ONE_LAYER = 0.5
-"""From this part of the width on two layers are no smaller than one."""
+"""With at least this part of the width as inner units, two layers are no smaller than one."""
 
 Nets = Mapping[tuple[int, str], Net]
 
@@ -29,7 +29,7 @@ Nets = Mapping[tuple[int, str], Net]
 class Reduced:
     """network: in the type it is stored in. errors: (width, 'k' or 'v') -> the part of the change that is lost.
 
-    Measured on contexts where there were any of that width, else on the weights of linear nets; others are left out.
+    Measured on contexts of that width if there were any, otherwise on the weights of linear nets. Others are left out.
     """
 
     network: Network
@@ -48,10 +48,10 @@ def reduce(
     contexts: Contexts | None = None,
     progress: Callable[[int], Callable[[int], None]] = lambda total: lambda done: None,
 ) -> Reduced:
-    """only, without: the widths that stay, that go. fraction: units of the inner layer as a part of the width; energy:
-    instead, as few as keep this part of the change in every net, 0 to 1. Neither: nothing is lost.
+    """A smaller network. only: the widths to keep; without: the widths to drop. fraction: inner units as a part of the
+    width; energy: instead, as few units as keep this part of the change in every net, 0 to 1. Neither: nothing is lost.
 
-    Raises HypernetError for widths that aren't there, and for a network that is not linear where units are to go.
+    Raises HypernetError for widths that aren't there, and if units are to be dropped from a network that isn't linear.
     """
     kept = _widths(network, only, without)
     nets: Nets = {(width, kind): getattr(network.pairs[width], kind) for width in kept for kind in ("k", "v")}
@@ -97,7 +97,7 @@ def _widths(network: Network, only: Collection[int], without: Collection[int]) -
 
 
 def _rows(contexts: Contexts | None, width: int) -> tuple[Tensor, Tensor] | None:
-    """Contexts of this width to choose on and to measure on."""
+    """Contexts of this width: for the fit, and for measuring."""
     found = [each for each in (contexts or {}).values() if each.fit.shape[1] == width]
     if not found:
         return None
@@ -105,7 +105,7 @@ def _rows(contexts: Contexts | None, width: int) -> tuple[Tensor, Tensor] | None
 
 
 def _least(nets: Nets, rows: Mapping[int, tuple[Tensor, Tensor] | None], energy: float) -> float:
-    """The least part of the width, the same everywhere, that keeps the energy in every net."""
+    """The smallest part of the width that keeps the energy in every net."""
     parts = []
     for (width, _), net in nets.items():
         x = rows[width]

@@ -1,6 +1,6 @@
-"""`.safetensors` files of any size: one tensor read at a time, and a copy in which some tensors are others.
+"""`.safetensors` files of any size: reads one tensor at a time, and copies a file with some tensors replaced.
 
-Bytes are read, not mapped: a mapped file of 7 GB counts as 7 GB of memory wherever somebody looks.
+Bytes are read, not mapped: tools that show memory count a mapped file of 7 GB as 7 GB.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ DTYPES: Mapping[str, torch.dtype] = {
     }.items()
     if hasattr(torch, name)
 }
-"""The types that weights are computed from. All others are copied unseen."""
+"""The types that can be changed. Tensors of all others are only copied."""
 CODES = {dtype: code for code, dtype in DTYPES.items()}
 """PyTorch's type -> its name in a .safetensors."""
 
 _CHUNK = 4 << 20
 
 Make = Callable[[], Tensor]
-"""Makes a tensor when its turn to be written comes."""
+"""Makes a tensor when it is about to be written."""
 Progress = Callable[[int], None]
-"""Is told how many bytes were written since the last time."""
+"""Called with the bytes written since the last call."""
 
 
 @dataclass(frozen=True)
 class TensorEntry:
-    """Where a tensor lies. dtype: safetensors' code; start: bytes from the file's begin."""
+    """A tensor in the header. dtype: safetensors' code; start, nbytes: bytes from the beginning of the file."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -59,14 +59,14 @@ class TensorFile:
 
     path: Path
     entries: Mapping[str, TensorEntry]
-    """In the order in which the tensors lie."""
+    """By name, in the order of the data."""
     metadata: Mapping[str, str]
 
     @classmethod
     def open(cls, path: Path) -> TensorFile:
         """Raises HypernetError for a file that is no whole safetensors file."""
         try:
-            with safe_open(str(path), framework="pt"):  # refuses what is cut short, overlaps or repeats itself
+            with safe_open(str(path), framework="pt"):  # checks for truncated, overlapping and duplicate data
                 pass
             with path.open("rb") as stream:
                 length = int.from_bytes(stream.read(8), "little")
@@ -85,7 +85,7 @@ class TensorFile:
         return sum(entry.nbytes for entry in self.entries.values())
 
     def read(self, name: str) -> Tensor:
-        """One tensor in its own type. Raises HypernetError for one of a type that weights aren't computed from."""
+        """One tensor in its own type. Raises HypernetError for a type that isn't in DTYPES."""
         entry = self.entries[name]
         dtype = DTYPES.get(entry.dtype)
         if dtype is None:

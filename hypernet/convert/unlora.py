@@ -1,7 +1,8 @@
-"""A LoRA's K and V as a network: `W + B` is `W (I + D)` where B = W D. One D for all layers of a width, so a fit.
+"""A LoRA's K and V as a network: `W + B` is `W (I + D)` where B = W D. One D serves all layers of a width, so it is a
+fit.
 
-It is exact for a LoRA that was made of a network. Any other has a matrix of its own at each layer, and the error says
-how much of it one network can't be.
+The fit is exact for a LoRA that was made from a network. Any other LoRA has a different matrix at each layer; the error
+says how much of it is lost.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ from hypernet.sites import Site
 
 _LAYER = re.compile(r"(lora_unet_\w+_attn[12])_to_(k|v|out_0)\.(.+)")
 _SINGULAR = 1e-10
-"""Directions of the projections' squares below this part of the largest are taken as none."""
+"""Singular values below this part of the largest count as 0."""
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """network: linear. error: the part of the LoRA's K and V that one network can't be; left_out: its other layers."""
+    """network: linear. error: the part of the LoRA's K and V that is lost; left_out: how many other layers it has."""
 
     network: Network
     error: float
@@ -77,7 +78,7 @@ def from_lora(
 
 
 class _Changes:
-    """What a LoRA file adds, by the path of the attention layer."""
+    """What a LoRA file adds to each attention layer."""
 
     def __init__(self, file: TensorFile, names: Mapping[str, str]) -> None:
         self._file = file
@@ -108,7 +109,7 @@ class _Changes:
         return up @ down * (alpha / len(down))
 
     def bias(self, site: Site) -> Tensor | None:
-        """What is added to the bias behind the attention, (out,), float64."""
+        """What is added to the bias of the layer after the attention, (out,), float64; None for nothing."""
         keys = self.found.get((site.attention, "out_0"), {})
         return self._file.read(keys["diff_b"]).double() if "diff_b" in keys else None
 
@@ -142,13 +143,13 @@ class _Fit:
         return Net(len(shift), (Linear(self._delta.float(), shift.float()),))
 
     def off(self) -> float:
-        """Sum of squares of what the net does not hit."""
+        """Sum of squares of what the net misses."""
         d = self._delta
         return self.size - 2 * float((d * self._right).sum()) + float((d * (self._gram @ d)).sum())
 
 
 def _solve(gram: Tensor, right: Tensor) -> Tensor:
-    """The smallest solution: what no layer looks at stays zero."""
+    """The smallest solution: directions that no layer uses stay zero."""
     if not bool(gram.any()):
         return torch.zeros_like(right)
     inverse: Tensor = torch.linalg.pinv(gram, rtol=_SINGULAR, hermitian=True)
