@@ -1,4 +1,4 @@
-"""These tags on this UNet: the networks that they name, laid out over it, and taken along when another takes over."""
+"""These tags on this UNet: opens their networks, attaches them, and follows when another UNet takes over."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from hypernet.sites import find_sites
 from hypernet.tags import Tag
 
 Watch = Callable[[nn.Module, Callable[[nn.Module], None]], Callable[[], None]]
-"""(UNet, found) -> stop: calls `found` for each module that the UNet's call runs and that the tags are for, too."""
+"""(UNet, found) -> stop: calls `found` for each module beside the UNet that the tags act in too, as a ControlNet."""
 
 
 def watch_nothing(unet: nn.Module, found: Callable[[nn.Module], None]) -> Callable[[], None]:
-    """For programs whose UNet runs alone."""
+    """For programs in which nothing of the UNet's kind runs beside it."""
     return lambda: None
 
 
 class Applied:
-    """What some tags ask for, on one UNet at a time.
+    """Some tags' networks, on one UNet at a time.
 
-    engine: has the hooks; what it had attached before is detached.
+    engine: owns the hooks; a plan that it had attached before is detached.
     load: a name -> its network; raises HypernetError, which becomes a note.
     clock, read_weight: as of `Engine.attach`.
-    watch: finds what runs beside the UNet and is of its kind, such as a ControlNet.
+    watch: finds modules of the UNet's kind that run beside it, such as ControlNets.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Applied:
 
     @property
     def afterwards(self) -> tuple[str, ...]:
-        """What can only be told when the run is over: tags that never acted, and numbers that ran over."""
+        """Notes that are known only after the run: on tags that never acted, and on NaN or infinity in the result."""
         return self.observed.notes(use.tag for use in self.acting)
 
     @property
@@ -93,14 +93,14 @@ class Applied:
         self._unet = ref(unet)  # not kept alive: hosts let go of a model to have the memory for its refiner
 
     def follow(self, unet: nn.Module) -> bool:
-        """Attaches to another UNet that took the place of the one before. Returns whether it had to."""
+        """Attaches to this UNet unless it is attached already. Returns whether it had to."""
         if self._unet is not None and self._unet() is unet:
             return False
         self.attach(unet)
         return True
 
     def detach(self) -> None:
-        """Leaves the UNet as it was. What went wrong until now stays in `notes`."""
+        """Leaves the UNet as it was. `notes` keeps what went wrong so far."""
         self._notes.update(dict.fromkeys(self.notes))
         self._observed, self._unet = self.observed, None
         self._stop_watching()
@@ -113,7 +113,7 @@ class Applied:
         return self._moment
 
     def _attach_beside(self, module: nn.Module) -> None:
-        """What runs within a call of the UNet is at the moment where the UNet is."""
+        """Attaches to a module that runs within a call of the UNet, so at the UNet's moment."""
         engine = Engine(dtype=self._engine.dtype)
         self._beside.append(engine)
         engine.attach(module, make_plan(self.uses, find_sites(module)), lambda *_: self._moment, self._read_weight)

@@ -1,7 +1,7 @@
 """Block weights: a preset's name or a list of numbers -> a factor for each block of the UNet at hand.
 
-The presets and the order of the numbers are sd-webui-lora-block-weight's. Its first number, BASE, is the
-text encoder's; a hypernetwork has no part there, so it is read and counts for nothing.
+The presets and the order of the numbers are sd-webui-lora-block-weight's. The first number, BASE, is for the text
+encoder, where a hypernetwork doesn't act: it is read and ignored.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _NAMED_LISTS: Mapping[int, tuple[str, ...]] = {
 def block_factors(weights: BlockWeights, blocks: Sequence[str]) -> Mapping[str, float]:
     """The factor of each block. blocks: the names of the UNet's blocks with attention, in order.
 
-    A list for another model's blocks counts by name, as in sd-webui-lora-block-weight: blocks it doesn't name get 0.
+    A list for another model's blocks is matched by name, as in sd-webui-lora-block-weight: other blocks get 0.
     Raises HypernetError for an unknown preset or a list whose length fits neither this UNet nor a known one.
     """
     if isinstance(weights, str):

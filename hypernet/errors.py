@@ -7,7 +7,7 @@ from pathlib import Path
 from hypernet.text import printable
 
 NO_EFFECT = "Hypernetworks have no effect on this kind of model: they work with Stable Diffusion 1, 2 and XL."
-"""Said of Flux, SD3 and all others without K and V projections of text and picture apart."""
+"""For Flux, SD3 and all other models without separate K and V projections for text and picture."""
 
 
 class HypernetError(Exception):

@@ -1,4 +1,4 @@
-"""Tags + library + sites -> plan: which nets run where and how strong, and what the user has to be told."""
+"""Tags + library + sites -> plan: which nets run where, at which strength, with notes for the user."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Application:
     net: Net
     course: Course
     factor: float
-    """What k=, v=, self=, cross= and lbw= make of the strength here."""
+    """The product of k=, v=, self=, cross= and lbw= at this site."""
     on: str
     """'both', 'cond' or 'uncond'."""
 
@@ -39,19 +39,19 @@ class Plan:
 
     sites: Mapping[Site, tuple[Application, ...]]
     applied: tuple[Use, ...] = ()
-    """The uses that act somewhere."""
+    """The uses that act at some site."""
     notes: tuple[str, ...] = ()
     """One sentence for each thing that did not work."""
 
 
 def open_tags(tags: Iterable[Tag], load: Callable[[str], Network]) -> tuple[tuple[Use, ...], tuple[str, ...]]:
-    """Reads each tag's network. Returns what was read, in order, and a note for each thing that doesn't count."""
+    """Reads each tag's network. Returns the networks in order, and a note for everything that is left out."""
     uses: list[Use] = []
     notes: dict[str, None] = {}
-    asked = tuple(tags)
-    if len(asked) > MAX_TAGS:
-        notes[f"There are {len(asked):,} hypernetwork tags: only the first {MAX_TAGS} count."] = None
-    for tag in asked[:MAX_TAGS]:
+    tags = tuple(tags)
+    if len(tags) > MAX_TAGS:
+        notes[f"There are {len(tags):,} hypernetwork tags: only the first {MAX_TAGS} count."] = None
+    for tag in tags[:MAX_TAGS]:
         try:
             uses.append(Use(tag, load(tag.name)))
             notes.update(dict.fromkeys(tag.notes))
@@ -61,7 +61,7 @@ def open_tags(tags: Iterable[Tag], load: Callable[[str], Network]) -> tuple[tupl
 
 
 def make_plan(uses: Sequence[Use], sites: Sequence[Site]) -> Plan:
-    """Lays the networks out over the sites of one UNet. A tag that acts nowhere isn't applied, but noted."""
+    """Assigns the networks to the sites of one UNet. A tag that acts nowhere is not applied, but noted."""
     if uses and not sites:
         return Plan({}, (), (NO_EFFECT,))
     blocks = tuple(dict.fromkeys(site.block for site in sites if site.block))
@@ -97,7 +97,7 @@ def _application(use: Use, site: Site, factors: Mapping[str, float]) -> Applicat
 
 
 def _check_base(use: Use, sites: Sequence[Site]) -> None:
-    """Raises HypernetError for a network of another base model: half of it would fit and spoil the picture."""
+    """Raises HypernetError for a network of another base model: the half of it that fits would spoil the picture."""
     widths = {site.width for site in sites}
     text = {site.width for site in sites if site.cross}
     trained = set(use.network.pairs) & set(TEXT_WIDTHS)

@@ -1,4 +1,4 @@
-"""JSON from strangers: what would make the parser slow, deep or large is refused before it is parsed."""
+"""JSON from strangers: texts that would take the parser too much time, depth or memory are refused."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 MAX_VALUES = 200_000
-"""Values in one text, as brackets and commas tell. The largest side files have some ten thousand."""
+"""Values in one text, counted by brackets and commas. The largest side files have some ten thousand."""
 _LONGEST_INT = 18  # digits
 
 

@@ -1,4 +1,4 @@
-"""Strength over a run: values at positions, linear in between, and the stretch of the run they count for.
+"""Strength over a run: values at positions, linear in between, and the part of the run that they apply to.
 
 A position is a fraction of the run from 0 (first step) to 1 (last step), or, over 1, the number of steps done before
 it, as in `[cat:dog:10]`. The notation is sd-webui-loractl's (`0@0,1@0.5`) and sd-webui-lora-block-weight's (`stop=10`).
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Moment:
-    """Where in a run one UNet call stands, and which rows of its batch belong to the positive prompt."""
+    """One UNet call's step in a run, and which rows of its batch belong to the positive prompt."""
 
     step: int = 0
     """Steps done before this one, from 0."""
@@ -57,7 +57,7 @@ def _position(knot: tuple[float, float]) -> float:
 
 
 def _interpolate(knots: Sequence[tuple[float, float]], step: float) -> float:
-    """Piecewise linear through (position, value) knots; of two knots at one position the later counts from there on."""
+    """Piecewise linear through (position, value) knots; of two knots at one position, the later holds from there on."""
     left = None
     for position, value in knots:
         if position > step:
@@ -79,7 +79,7 @@ class Course:
     """In the hires pass; None means as in the first."""
     start: float = 0.0
     stop: float = 1.0
-    """The position from which on the network is off; 1 or later steps than the run has: never."""
+    """The position from which the network is off; 1, or a step beyond the end of the run: never."""
 
     def at(self, moment: Moment) -> float:
         """The strength at a moment; 0 outside the window."""
@@ -92,11 +92,11 @@ class Course:
 
     @property
     def is_zero(self) -> bool:
-        """Whether the strength is 0 at every moment of every run (windows apart)."""
+        """Whether the strength is 0 at every moment, ignoring start and stop."""
         schedules = [self.strength] if self.hires is None else [self.strength, self.hires]
         return all(value == 0 for schedule in schedules for value, _ in schedule.points)
 
     @property
     def varies(self) -> bool:
-        """Whether the strength moves from step to step (windows apart)."""
+        """Whether the strength changes from step to step, ignoring start and stop."""
         return not (self.strength.is_constant and (self.hires is None or self.hires.is_constant))

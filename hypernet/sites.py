@@ -1,7 +1,7 @@
-"""A UNet -> its sites: every `to_k` and `to_v` a hypernetwork can sit in front of.
+"""A UNet -> its sites: every `to_k` and `to_v` that a hypernetwork can act in front of.
 
 Found by shape and name, so that one list serves ldm and sgm (A1111), Forge's backend, ldm_patched and diffusers.
-Blocks carry the names that sd-webui-lora-block-weight gave them: IN00.., M00, OUT00..
+Blocks have the names of sd-webui-lora-block-weight: IN00.., M00, OUT00..
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _DIFFUSERS_MIDDLE = re.compile(r"(?:^|\.)mid_block\.")
 _OVER_TIME = re.compile(r"motion_module|tempo|temp_|time_stack|time_mix|transformer_in$|init_attn$")
 """Names of parts whose attention runs over the frames of a video: diffusers', sgm's, lvdm's, ModelScope's."""
 _OVER_TIME_CLASS = re.compile(r"(?:Transformer|Vanilla)?Temporal|AnimateDiff|Motion(?!Model$)")
-"""How the names of such parts' classes begin, where they sit among a block's numbered parts."""
+"""The same by class name, for parts that are only numbered within their block."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,19 +32,19 @@ class Site:
     kind: str
     """'k' or 'v'."""
     cross: bool
-    """Whether its input is the text context; otherwise the picture itself."""
+    """Whether its input is the text context, rather than the picture."""
     width: int
     """Channels of its input."""
     block: str
     """IN00.., M00, OUT00.. or '' where the UNet has other parts than Stable Diffusion's."""
     attention: str
-    """Dotted path of the attention layer that it shares with its twin."""
+    """Dotted path of its attention layer, which has one site for K and one for V."""
 
 
 def find_sites(unet: nn.Module) -> tuple[Site, ...]:
     """All sites of a UNet in the order the UNet lists them; empty for models without K and V projections.
 
-    Attention over time, from one frame of a video to the next, is none: no hypernetwork was trained for it.
+    Attention over time, from one frame of a video to the next, has no sites: no hypernetwork was trained for it.
     """
     return tuple(_sites(unet))
 
@@ -88,5 +88,5 @@ def _block(unet: nn.Module, path: str) -> str:
 
 
 def fused(unet: nn.Module) -> bool:
-    """Whether diffusers merged the K and V projections of this UNet into one, so that no site is ever called."""
+    """Whether diffusers has fused this UNet's K and V projections into one, so that no site is ever called."""
     return any(getattr(module, "fused_projections", False) for module in unet.modules())

@@ -1,17 +1,17 @@
-"""Texts for people: without what would command a terminal or break JSON, and sizes in words."""
+"""Texts for people: safe to print and to send as JSON, and sizes in words."""
 
 from __future__ import annotations
 
 
 def printable(text: str) -> str:
-    """The text without control and direction characters: a name from a stranger would command the terminal."""
+    """The text without control and direction characters, with which a stranger's file name could command a terminal."""
     return "".join(char if char.isprintable() else "�" for char in text)
 
 
 def json_safe(text: str) -> str:
-    """The text with `?` for each half of a surrogate, which no JSON and no page can carry: it would fail as a whole.
+    """The text with `?` for each lone surrogate, which JSON and web pages can't carry.
 
-    File names have them for bytes that are no text, JSON for escapes that stand alone.
+    They come from file names with bytes that are no text, and from lone escapes in JSON.
     """
     return text.encode("utf-8", "replace").decode()
 

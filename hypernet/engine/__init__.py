@@ -1,4 +1,4 @@
-"""Plan -> hooks on a UNet's `to_k` and `to_v`, the fastest way that mathematics allows at each."""
+"""Plan -> hooks on a UNet's `to_k` and `to_v`. Each site gets the fastest strategy that gives the exact result."""
 
 from hypernet.engine.engine import Engine
 

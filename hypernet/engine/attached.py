@@ -57,7 +57,7 @@ class AttachedPlan:
         self._observed = self._observed.after(moment, acting)
 
     def end(self, output: Any) -> None:
-        """A UNet call is over; output: what it gave. Whether that is finite is asked of the device after the run."""
+        """A UNet call is over; output: what it returned. Nobody waits for the device here: `observed` does, once."""
         sample = _sample(output)
         if self._acting and sample is not None and sample.is_floating_point():
             finite = torch.isfinite(sample.detach()).all()
@@ -65,13 +65,13 @@ class AttachedPlan:
 
     @property
     def observed(self) -> Observed:
-        """What the UNet calls so far have shown. Waits for the device."""
+        """What the UNet calls so far have shown. Waits for the device, to learn whether all of them were finite."""
         finite = self._finite is None or bool(self._finite)
         failures, remarks = self.journal.failures, self.journal.remarks
         return replace(self._observed, finite=finite, failures=failures, remarks=remarks)
 
     def forget(self) -> None:
-        """Networks have changed, or all is over: lets go of everything that was made from them."""
+        """Drops everything made from the networks: they have changed, or the plan is being detached."""
         self._shared.contexts.clear()
         self._shared.watch.clear()
         for site in self.sites:
@@ -118,13 +118,13 @@ class AttachedSite:
         return ForwardPatch.original(module, self.change(x))
 
     def _chain_for(self, x: Tensor) -> Chain:
-        """The nets with the strengths of this UNet call; none for an input they are not made for."""
+        """The nets with the strengths of this UNet call; none for an input of another width or kind."""
         if self._chain is None:
             self._chain = self._step.chain(self._applications)
         return self._chain if x.shape[-1] == self.site.width and x.is_floating_point() else ()
 
 
 def _sample(output: Any) -> Tensor | None:
-    """The tensor among a UNet's results: itself (ldm, Forge), the first of a tuple or `.sample` (diffusers)."""
+    """The tensor in a UNet's result: the result itself (ldm, Forge), a tuple's first item or `.sample` (diffusers)."""
     first = output[0] if isinstance(output, (tuple, list)) and output else getattr(output, "sample", output)
     return first if isinstance(first, Tensor) else None

@@ -42,7 +42,7 @@ def apply(chain: Chain, x: Tensor, weights: DeviceWeights) -> Tensor:
 
 
 def learns(chain: Chain) -> bool:
-    """Whether autograd must be able to go back to the weights of a net."""
+    """Whether any net's weights need gradients."""
     return needs_gradient(tensor for link in chain for tensor in link.net.tensors())
 
 
@@ -59,14 +59,14 @@ def _apply(chain: Chain, x: Tensor, weights: DeviceWeights, dtype: torch.dtype) 
 
 
 def _net(link: Link, device: torch.device, dtype: torch.dtype, weights: DeviceWeights) -> Net:
-    """The net in place. A copy that is kept has no way back to the weights, so one that learns gets a new copy."""
+    """The net on that device. A kept copy passes no gradients to the original, so a net that learns is copied anew."""
     return link.net.to(device, dtype) if learns((link,)) else weights.get(link.net, device, dtype)
 
 
 def _stretches(rows: Sequence[bool], batch: int) -> Iterator[slice]:
-    """The marked rows of a batch as slices, which no device has to wait for.
+    """The marked rows of a batch as slices: unlike a mask, they make no device wait.
 
-    Hypertile and its like cut each row into several, one after the other.
+    Hypertile and its like split each row into several consecutive ones.
     """
     each = batch // len(rows) if batch % len(rows) == 0 else 1
     start = 0

@@ -1,7 +1,7 @@
 """A net on many tokens, as fast as its matrix products.
 
-What lies between the products (activation, layer norm, the sum) moves more memory than it computes. On a CPU it is
-free where the tokens come in chunks that stay in the cache from one layer to the next.
+What happens between the products (activation, layer norm, the sum) is bound by memory. On a CPU it is almost free if
+the tokens come in chunks that stay in the cache from one layer to the next.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from torch import Tensor
 from hypernet.network import Activation, Layer, Linear, Net, Residual
 
 CHUNK_TOKENS = 1024
-"""Tokens in a chunk on a CPU. Fewer make the products slow, more leave the cache (see docs/performance.md)."""
+"""Tokens in a chunk on a CPU: with fewer the products get slow, with more they don't fit into the cache."""
 
 
 def run_chunked(net: Net, x: Tensor, strength: float) -> Tensor:
@@ -28,12 +28,12 @@ def run_chunked(net: Net, x: Tensor, strength: float) -> Tensor:
 
 
 def _token_by_token(layer: Layer) -> bool:
-    """Whether a token's result depends on no other token, nor on how many axes there are."""
+    """Whether each token's result depends on that token alone, and not on the number of axes."""
     return not isinstance(layer, Residual) and not (isinstance(layer, Activation) and layer.mixes_tokens)
 
 
 def _delta(net: Net, x: Tensor) -> Tensor:
-    ours = False  # whether x is no longer the caller's
+    ours = False  # whether x is our own tensor, which may be overwritten
     for layer in net.layers:
         x = layer.in_place(x) if ours and isinstance(layer, Activation) else layer(x)
         ours = ours or isinstance(layer, Linear)

@@ -1,7 +1,7 @@
-"""The text contexts seen lately, each with what was made from it.
+"""The text contexts seen lately, each with the results made from it.
 
-All cross-attention layers see one context, and without prompt editing every step sees the same. So a network runs once
-for it. A context counts as the same only if every number in it is: one comparison per UNet call tells.
+All cross-attention layers see one context, and without prompt editing every step sees the same one. So a network runs
+once for it. Two contexts are the same only if all their numbers are: this takes one comparison per UNet call.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 from hypernet.engine.tensors import TensorState, TensorStates
 
 KEPT_CONTEXTS = 4
-"""How many texts are known at a time: prompt editing, AND and split guidance alternate between a few."""
+"""Contexts kept at a time: prompt editing, AND and split guidance alternate between a few."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class _Made:
 
 
 class Context:
-    """One text context and what was made from it."""
+    """One text context and the results made from it."""
 
     def __init__(self, value: Tensor) -> None:
         self.value = value
@@ -33,7 +33,7 @@ class Context:
         self._used: set[Hashable] = set()
 
     def get(self, key: Hashable, make: Callable[[], Tensor], sources: Sequence[Tensor | None] = ()) -> Tensor:
-        """What `make` gave for this key, as long as neither it nor the weights it came from have changed."""
+        """The result that `make` gave for this key. It is made anew if it, or a weight it came from, was written to."""
         self._used.add(key)
         made = self._made.get(key)
         if made is None or not made.result.unchanged or not made.sources.matches(sources):
@@ -42,13 +42,13 @@ class Context:
         return kept.tensor if kept.version is not None else kept.tensor.clone()  # a caller may scale it in place
 
     def prune(self) -> None:
-        """Drops what the last visit did not ask for: strengths that have passed."""
+        """Drops results that went unused since the last call, such as those of an earlier strength."""
         self._made = {key: made for key, made in self._made.items() if key in self._used}
         self._used = set()
 
 
 class Contexts:
-    """Finds the context a tensor is, by value."""
+    """Finds a context by its numbers."""
 
     def __init__(self) -> None:
         self._known: list[Context] = []
@@ -91,8 +91,11 @@ class Contexts:
 
 
 def _is_current(seen: TensorState, x: Tensor) -> bool:
-    """Whether x is what this UNet call saw last. An inference tensor can't tell whether it was written to: there the
-    same object counts, since comparing its numbers would make the device wait at every layer."""
+    """Whether x is the tensor that this UNet call saw last.
+
+    An inference tensor doesn't count writes, so the same object counts as unchanged within a call: comparing its
+    numbers would make the device wait at every layer.
+    """
     return seen.tensor is x if seen.version is None else seen.matches(x)
 
 

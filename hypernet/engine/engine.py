@@ -1,4 +1,4 @@
-"""One plan on one UNet: attach, run, detach without a trace."""
+"""One plan on one UNet: attach, run, detach without leaving a trace."""
 
 from __future__ import annotations
 
@@ -25,40 +25,40 @@ from hypernet.schedule import Moment
 _log = logging.getLogger("hypernet")
 
 Clock: TypeAlias = Callable[[tuple[Any, ...], Mapping[str, Any]], Moment]
-"""A UNet call's arguments -> where in the run it stands."""
+"""A UNet call's arguments -> its moment in the run."""
 
 
 def no_clock(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Moment:
-    """For a UNet that is called outside a run: every call is the first of one step."""
+    """For a UNet that is called outside a run: every call is step 0 of 1."""
     return Moment()
 
 
 @dataclass(frozen=True)
 class Detail:
-    """Sites that are alike."""
+    """What several sites have in common, for `Engine.details`."""
 
     cross: bool
-    """Whether they see the text."""
+    """Whether their input is the text context."""
     width: int
-    """Of what they see."""
+    """Channels of their input."""
     strategy: str
-    """How they are computed."""
+    """The name of their strategy."""
     cost: str
-    """What that costs a step, in a few words."""
+    """What it costs per step, in a few words."""
     why: str
-    """What decided for it, a half sentence."""
+    """Why it was chosen, half a sentence."""
 
 
 class Engine:
     """Owns every hook. At most one plan is attached at a time; attaching again replaces it.
 
-    Any thread may attach and detach. Whoever lets several threads draw with one UNet must let them take turns.
+    Any thread may attach and detach. Threads that draw with the same UNet must take turns; the caller sees to that.
     """
 
     def __init__(self, keep_weights: bool = False, dtype: torch.dtype | None = None) -> None:
-        """keep_weights: whether networks stay on the device after detach, for as long as they are in memory at all.
+        """keep_weights: keep networks on the device after detach, for as long as they are in memory at all.
 
-        dtype: what nets compute in; None: the type that the UNet computes in.
+        dtype: the type that nets compute in; None: the UNet's.
         """
         self._weights = DeviceWeights(keep_weights, dtype)
         self._attached: AttachedPlan | None = None
@@ -71,7 +71,7 @@ class Engine:
     ) -> None:
         """Makes the UNet's next calls follow the plan. A plan without sites attaches nothing.
 
-        read_weight: tells which weight a projection multiplies by (None: unknown), as the host knows it.
+        read_weight: the weight that a projection multiplies by, as far as the host can tell (None: unknown).
         """
         with self._lock:
             self.detach()
@@ -89,7 +89,7 @@ class Engine:
             _log.info("hypernetworks in this UNet: %s", ", ".join(f"{k} {n}" for k, n in self.explain().items()))
 
     def detach(self) -> None:
-        """Removes everything. The UNet is as it was; nothing of it is referred to from here."""
+        """Removes everything. The UNet is as it was, and no reference to it is kept."""
         with self._lock:
             for handle in self._handles:
                 handle.remove()
@@ -102,18 +102,18 @@ class Engine:
                 self._weights.clear()
 
     def begin(self, moment: Moment) -> None:
-        """Says where the run stands, within a call of what was attached to: its next call says so by itself."""
+        """Sets the moment, for a module that was attached to in the middle of its call. Later calls ask the clock."""
         if self._attached is not None:
             self._attached.begin(moment)
 
     @property
     def dtype(self) -> torch.dtype | None:
-        """What nets compute in; None: the type that the UNet computes in."""
+        """The type that nets compute in; None: the UNet's."""
         return self._weights.dtype
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the networks' copies that are kept for the UNet, on its device and in its type."""
+        """Bytes of the copies of networks on the UNet's device, in its type."""
         return self._weights.nbytes
 
     @property
@@ -128,7 +128,7 @@ class Engine:
 
     @property
     def observed(self) -> Observed:
-        """What the UNet calls since `attach` have shown; ask before `detach`."""
+        """What the UNet calls since `attach` have shown. Read it before `detach`."""
         return Observed() if self._attached is None else self._attached.observed
 
     def explain(self) -> Mapping[str, int]:
@@ -137,7 +137,7 @@ class Engine:
         return Counter(site.strategy.name for site in sites)
 
     def details(self) -> Mapping[Detail, int]:
-        """How many sites of which kind are computed how, and why."""
+        """For each kind of site how many there are, how they are computed and why."""
         sites = self._attached.sites if self._attached else []
         return Counter(
             Detail(each.site.cross, each.site.width, each.strategy.name, each.strategy.cost, each.strategy.why)

@@ -1,4 +1,4 @@
-"""A patch of one projection's own call, which goes away without a trace."""
+"""A patch of one projection's `forward` that can be removed without a trace."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class ForwardPatch:
 
     @staticmethod
     def possible(module: nn.Module) -> bool:
-        """Not where somebody else already replaced the call of this instance (offloading does)."""
+        """Whether `forward` can be replaced: not if another program did so already, as offloading does."""
         return "forward" not in module.__dict__
 
     def __call__(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -31,12 +31,12 @@ class ForwardPatch:
 
     @staticmethod
     def original(module: nn.Module, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """The call the module's class gives it, with whatever the host patched into the class by now."""
+        """Calls the `forward` of the module's class, including whatever the host has patched into the class."""
         result: Tensor = type(module).forward(module, x, *args, **kwargs)
         return result
 
     def remove(self) -> None:
-        """Gives the call back. Where another program wrapped it meanwhile, this one steps aside inside the wrapper."""
+        """Restores `forward`. If another program has wrapped it since, this patch only passes calls on."""
         self._active = False
         if self._module.__dict__.get("forward") is self:
             del self._module.forward

@@ -1,4 +1,4 @@
-"""What the sites of one attached plan have to report."""
+"""Sentences for the user from the sites of one attached plan."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _log = logging.getLogger("hypernet")
 
 
 class Journal:
-    """Sentences for the user, each once, in the order they came."""
+    """Collects sentences, each once, in the order they came."""
 
     def __init__(self) -> None:
         self._failures: dict[str, None] = {}
@@ -23,7 +23,7 @@ class Journal:
         self._failures[f"A hypernetwork could not run: {reason}"] = None
 
     def remark(self, sentence: str) -> None:
-        """Something else worth telling."""
+        """Anything else that the user should know."""
         self._remarks[sentence] = None
 
     @property
@@ -33,5 +33,5 @@ class Journal:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What else was remarked."""
+        """The sentences that are no failures."""
         return tuple(self._remarks)

@@ -1,4 +1,4 @@
-"""What a run turned out to be, and what its user has to be told of it."""
+"""What a run turned out to be, and the notes about it for the user."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from hypernet.tags import Tag
 
 @dataclass(frozen=True)
 class Observed:
-    """What UNet calls showed. Those of several passes or UNets of one picture add up: `first + second`."""
+    """What UNet calls showed. Several passes or UNets of one picture can be added: `first + second`."""
 
     calls: int = 0
     acted: frozenset[Tag] = frozenset()
     """The tags that had a strength other than 0 at some call, on some row of its batch."""
     halves: frozenset[bool] = frozenset()
-    """Which halves of the batch there were: True for the positive prompt, False for the negative."""
+    """The halves that batches had: True for the positive prompt, False for the negative."""
     halves_known: bool = True
-    """Whether the host told the halves apart at every call."""
+    """Whether the host said at every call which rows belong to which half."""
     finite: bool = True
-    """Whether what the UNet gave was free of NaN and infinity while a network acted."""
+    """Whether the UNet's output was free of NaN and infinity while a network acted."""
     failures: tuple[str, ...] = ()
     """What went wrong, one sentence for each cause."""
     remarks: tuple[str, ...] = ()
-    """What else the engine found worth telling, a sentence each."""
+    """Other notes of the engine, a sentence each."""
 
     def __add__(self, later: Observed) -> Observed:
         return Observed(
@@ -49,16 +49,16 @@ class Observed:
         )
 
     def notes(self, tags: Iterable[Tag]) -> tuple[str, ...]:
-        """What to tell the user after the run; tags: those of the plan, in the order of the prompt."""
-        told = [*self.failures, *self.remarks]
+        """Notes for the user after the run; tags: those of the plan, in the order of the prompt."""
+        notes = [*self.failures, *self.remarks]
         if not self.finite:
-            told.append(
+            notes.append(
                 "The model gave no usable numbers (NaN or infinite) while hypernetworks acted: lower their strength. "
                 "If it also happens without them, the model or its precision is the cause."
             )
         if self.calls:
-            told += [note for tag in tags for note in self._about(tag)]
-        return tuple(dict.fromkeys(told))
+            notes += [note for tag in tags for note in self._about(tag)]
+        return tuple(dict.fromkeys(notes))
 
     def _about(self, tag: Tag) -> Iterator[str]:
         if tag.on != "both" and not self.halves_known:

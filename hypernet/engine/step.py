@@ -10,7 +10,7 @@ from hypernet.schedule import Course, Moment
 
 
 class Step:
-    """Where the run stands, and how strong each course of a plan is there."""
+    """The strength of each course of a plan at the current moment."""
 
     def __init__(self, courses: Iterable[Course]) -> None:
         self._courses = frozenset(courses)
@@ -19,14 +19,14 @@ class Step:
         self.begin(Moment())
 
     def begin(self, moment: Moment) -> bool:
-        """A UNet call begins. Returns whether it differs from the last one in anything that counts here."""
+        """A UNet call begins. Returns whether a strength, or which rows are positive, differs from the last call."""
         strengths = {course: course.at(moment) for course in self._courses}
         changed = strengths != self._strengths or moment.cond != self._cond
         self._strengths, self._cond = strengths, moment.cond
         return changed
 
     def chain(self, applications: Sequence[Application]) -> Chain:
-        """What these nets of a site are now, without those that do nothing."""
+        """A site's nets with their current strengths, without those at 0."""
         links = (self._link(application) for application in applications)
         return tuple(link for link in links if link is not None)
 

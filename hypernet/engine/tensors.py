@@ -1,4 +1,4 @@
-"""Small questions about tensors, projections and errors that every strategy asks."""
+"""Helpers for tensors, projections and errors, shared by all strategies."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ ReadWeight: TypeAlias = Callable[[nn.Module], "Tensor | None"]
 
 
 def version(tensor: Tensor) -> int | None:
-    """The counter torch raises at each in-place change; None for inference tensors, which have none."""
+    """The counter that torch increases at each in-place write; None for inference tensors, which have none."""
     return None if tensor.is_inference() else tensor._version
 
 
 @dataclass(frozen=True, eq=False)
 class TensorState:
-    """A tensor with its state when it was seen, to tell later whether it still holds the same numbers.
+    """A tensor's state at one time, to find out later whether it still holds the same numbers.
 
-    It keeps the memory alive, so that an equal address means the same memory.
+    It keeps the memory alive, so an equal address means the same memory.
     """
 
     tensor: Tensor
@@ -37,11 +37,11 @@ class TensorState:
 
     @property
     def unchanged(self) -> bool:
-        """Whether nobody wrote into it since; an inference tensor can't tell and counts as unchanged."""
+        """Whether nobody has written into it since; inference tensors, which don't count writes, pass as unchanged."""
         return self.version is None or version(self.tensor) == self.version
 
     def matches(self, tensor: Tensor) -> bool:
-        """Whether `tensor` is this memory, and torch counted no write into it since."""
+        """Whether `tensor` is the same memory, with no write counted since."""
         mine = self.memory
         return (
             self.version is not None
@@ -61,7 +61,7 @@ class TensorStates:
         self._states = tuple(None if tensor is None else TensorState.of(tensor) for tensor in tensors)
 
     def matches(self, tensors: Sequence[Tensor | None]) -> bool:
-        """Whether these are the same memory, one by one, and torch counted no write into any."""
+        """Whether these are the same tensors in the same order, with no write counted since."""
         return len(tensors) == len(self._states) and all(map(_matches, self._states, tensors))
 
 
@@ -70,12 +70,12 @@ def _matches(state: TensorState | None, tensor: Tensor | None) -> bool:
 
 
 def needs_gradient(tensors: Iterable[Tensor | None]) -> bool:
-    """Whether autograd must be able to go back to any of these tensors."""
+    """Whether autograd is on and any of these tensors requires a gradient."""
     return torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors)
 
 
 def all_finite(tensors: Iterable[Tensor | None]) -> bool:
-    """Whether each tensor, and its sum too, is free of NaN and infinity. Waits for the device."""
+    """Whether each tensor, and its sum in float32, is free of NaN and infinity. Waits for the device."""
     return all(tensor is None or bool(torch.isfinite(tensor.sum(dtype=torch.float32))) for tensor in tensors)
 
 
@@ -92,16 +92,16 @@ def autocast_dtype(device: torch.device) -> torch.dtype | None:
 
 
 def readable_weight(module: nn.Module) -> Tensor | None:
-    """The dense weight a projection multiplies by, (out, in), if its class computes nothing but that; else None.
+    """The dense weight that a projection multiplies by, (out, in); None where it can't be used.
 
-    A weight that can't tell whether it was written to is None too.
+    Also None for inference tensors: they don't count writes.
     """
     weight = dense_weight(module)
     return None if weight is None or weight.is_inference() else weight
 
 
 def dense_weight(module: nn.Module) -> Tensor | None:
-    """The weight a projection holds, (out, in), if that is a plain matrix of numbers; else None.
+    """The weight that a projection holds, (out, in), if it is a plain matrix of numbers; else None.
 
     Quantised, offloaded and adapter-wrapped projections are None: what they hold is not what they multiply by.
     """

@@ -1,7 +1,7 @@
 """Notices writes into weights that torch's version counter doesn't count.
 
-Such are writes through `.data` (peft's merge) and into inference tensors (Forge). A few numbers of each weight are
-compared at each UNet call, all in one operation. A merge changes every number of a weight, so it is seen.
+These are writes through `.data` (peft's merge) and into inference tensors (Forge). A few numbers of each weight are
+compared at each UNet call, all in one operation. A merge changes every number of a weight, so it is noticed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 SAMPLED = 64
-"""Numbers compared of each weight, spread over all of it."""
+"""Numbers of each weight that are compared, spread over all of it."""
 
 Owner = TypeVar("Owner")
 _Group: TypeAlias = "tuple[torch.device, torch.dtype]"
@@ -35,22 +35,22 @@ class _Sampled:
 
 
 class WeightWatch(Generic[Owner]):
-    """The weights that something kept was made from, by its owner."""
+    """Weights that results were made from, grouped by the owner of these results."""
 
     def __init__(self) -> None:
         self._sampled: dict[Owner, tuple[_Sampled, ...]] = {}
         self._groups: dict[_Group, tuple[list[Tensor], Tensor]] | None = None
 
     def add(self, owner: Owner, weights: Iterable[Tensor | None]) -> None:
-        """Watches these weights as they are now, in place of what this owner had watched."""
+        """Watches these weights from now on, instead of those the owner had added before."""
         views = [_spread(weight) for weight in weights if weight is not None]
         self._sampled[owner] = tuple(_Sampled(view, view.clone()) for view in views)
         self._groups = None
 
     def changed(self) -> tuple[Owner, ...]:
-        """Whose weights hold other numbers than when they were added; those are watched no longer.
+        """The owners whose weights have changed since they were added; these are no longer watched.
 
-        One comparison per device and type, for which the device is waited for.
+        Takes one comparison per device and type, and waits for the device.
         """
         if self._groups is None:
             self._groups = _grouped(sampled for each in self._sampled.values() for sampled in each)
@@ -64,18 +64,18 @@ class WeightWatch(Generic[Owner]):
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the numbers it compares with."""
+        """Bytes of the numbers that are kept to compare with."""
         kept = [sampled.seen for each in self._sampled.values() for sampled in each]
         kept += [seen for _, seen in (self._groups or {}).values()]
         return sum(tensor.numel() * tensor.element_size() for tensor in kept)
 
     def clear(self) -> None:
-        """Watches nothing any more."""
+        """Stops watching all weights."""
         self._sampled, self._groups = {}, None
 
 
 def _spread(weight: Tensor) -> Tensor:
-    """Some of a weight's numbers, from all over its rows and columns. Shares its memory."""
+    """A view of some of a weight's numbers, spread over its rows and columns."""
     flat = weight.detach()
     if not flat.is_contiguous():
         return flat.diagonal()[:SAMPLED] if flat.ndim == 2 else flat[:SAMPLED]

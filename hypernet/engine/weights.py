@@ -1,4 +1,4 @@
-"""The weights of nets where the UNet computes: on its device, in its type, linear nets collapsed to one layer."""
+"""Nets' weights on the UNet's device and in its type; linear nets collapsed into one layer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hypernet.network import Net, collapse
 class _Copy:
     net: Net
     used: bool = True
-    """Whether the current UNet call asked for it."""
+    """Whether the current UNet call has used it."""
 
 
 _Copies: TypeAlias = "dict[tuple[torch.device, torch.dtype], _Copy]"
@@ -25,7 +25,7 @@ _Revision: TypeAlias = "tuple[tuple[int, int | None], ...]"
 
 
 class DeviceWeights:
-    """Owns the copies of one engine. A net that is already in place is shared, not copied.
+    """Owns the copies of one engine. A net that is on the device in that type already is shared, not copied.
 
     A copy lives no longer than the network it was made of.
     """
@@ -34,11 +34,11 @@ class DeviceWeights:
         self.keep = keep
         """Whether copies outlive the UNet call that needed them."""
         self.dtype = dtype
-        """What nets compute in; None: the type of what they are given."""
+        """The type that nets compute in; None: that of their input."""
         self._copies: WeakKeyDictionary[Net, _Copies] = WeakKeyDictionary()
 
     def get(self, net: Net, device: torch.device, dtype: torch.dtype) -> Net:
-        """The net on that device in that type. Linear nets come as one layer, unless that would overflow."""
+        """The net on that device in that type. Linear nets become one layer, unless that would overflow."""
         copies = self._copies.setdefault(net, {})
         copy = copies.get((device, dtype))
         if copy is None:
@@ -47,7 +47,7 @@ class DeviceWeights:
         return copy.net
 
     def begin(self) -> None:
-        """A UNet call begins: what the last one did not use (text nets, folded nets) gives its memory back."""
+        """A UNet call begins: frees the copies that the last one did not use (text nets, folded nets)."""
         if self.keep:
             return
         for copies in self._copies.values():
@@ -57,7 +57,7 @@ class DeviceWeights:
                 copy.used = False
 
     def refresh(self, nets: Iterable[Net]) -> bool:
-        """Drops the copies of nets whose weights were written to, as training does; returns whether there were any."""
+        """Drops copies of nets whose weights were written to, as training does. Returns whether there were any."""
         changed = [net for net in nets if _revisions.setdefault(net, _revision(net)) != _revision(net)]
         for net in changed:
             _revisions[net] = _revision(net)
@@ -66,7 +66,7 @@ class DeviceWeights:
         return bool(changed)
 
     def clear(self) -> None:
-        """Gives all memory back."""
+        """Frees all copies."""
         self._copies.clear()
 
     @property
@@ -77,7 +77,7 @@ class DeviceWeights:
 
 
 _known: WeakKeyDictionary[Net, Net] = WeakKeyDictionary()
-"""Collapsing costs a moment and does not depend on the UNet: once for as long as a network is in memory."""
+"""Net -> collapsed net. Collapsing doesn't depend on the UNet, so it is done once while a network is in memory."""
 
 _revisions: WeakKeyDictionary[Net, _Revision] = WeakKeyDictionary()
 """Net -> the state of its weights when it was last looked at."""

@@ -1,4 +1,4 @@
-"""Which base model a width belongs to."""
+"""Context widths and the base models they belong to."""
 
 from __future__ import annotations
 

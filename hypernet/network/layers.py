@@ -56,7 +56,7 @@ class Activation:
         return torch.where(x >= 0, x, self.weight * x)
 
     def in_place(self, x: Tensor) -> Tensor:
-        """The same, written over x where PyTorch can."""
+        """The same, overwriting x where PyTorch can."""
         known = ACTIVATIONS[self.name].in_place if self.weight is None else None
         return self(x) if known is None else known(x)
 

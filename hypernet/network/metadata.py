@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Metadata:
-    """What a file says about itself, besides weights. The names are A1111's; None or the default where absent."""
+    """What a file says about itself. The names are A1111's; absent keys are None or have the default."""
 
     name: str | None = None
     step: int | None = None
@@ -26,6 +26,6 @@ class Metadata:
     skip_connection: bool = False
     upsample_linear: str | bool | None = None
     extra: Mapping[str, object] = field(default_factory=dict)
-    """Keys no known program writes: kept for the reader, never interpreted."""
+    """Keys that no known program writes: kept, never interpreted."""
     keys: tuple[str, ...] | None = None
-    """The keys the file itself had, in its order, so that it can be written again as it was; None: all of A1111's."""
+    """The file's own keys in their order, so that it can be written again as it was; None: all of A1111's."""

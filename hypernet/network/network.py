@@ -108,5 +108,5 @@ class Network:
 
     @property
     def parameters(self) -> int:
-        """How many numbers all weights are."""
+        """How many numbers all weights have together."""
         return sum(tensor.numel() for net in self.nets() for tensor in net.tensors())

@@ -1,7 +1,7 @@
-"""One `.safetensors` file of SD1, SD2 or SDXL -> a diffusers pipeline, with no network.
+"""One `.safetensors` file of SD1, SD2 or SDXL -> a diffusers pipeline, without going online.
 
-diffusers converts the weights; what it would download for that (configs and tokenizers) is written here from
-`configs/` into a temporary folder. Key names: CompVis/stable-diffusion and Stability-AI/generative-models.
+diffusers converts the weights. The configs and tokenizers that it would download for that are written from `configs/`
+into a temporary folder. Key names: CompVis/stable-diffusion and Stability-AI/generative-models.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ class Checkpoint:
     channels: int
     """Channels the UNet takes: 4, or 9 for an inpainting model."""
     prediction: str | None
-    """'epsilon' or 'v_prediction' where the file says so; None for SD2, whose files don't."""
+    """'epsilon' or 'v_prediction' if the file says so; None for SD2, whose files don't."""
     zero_terminal_snr: bool = False
 
 
 def inspect_checkpoint(path: Path) -> Checkpoint:
-    """Reads the header of a checkpoint. Raises HypernetError, in words, for everything `load_pipeline` can't load."""
+    """Reads the header of a checkpoint. Raises HypernetError for everything that `load_pipeline` can't load."""
     if path.suffix.lower() != ".safetensors":
         raise HypernetError(
             f"{path.name}: only .safetensors checkpoints are read (opening a .ckpt can run code). "
@@ -88,9 +88,9 @@ def _recognise(name: str, shapes: Mapping[str, tuple[int, ...]]) -> Checkpoint:
 def load_pipeline(path: str | Path, *, dtype: torch.dtype = torch.float32, prediction: str | None = None) -> Any:
     """A checkpoint file, or a folder in diffusers' layout, as a diffusers text-to-image pipeline on the CPU.
 
-    prediction: 'epsilon' or 'v_prediction', for a file that doesn't say; without it an SD2 model is asked (one UNet
-    call on noise). An inpainting checkpoint becomes an inpainting pipeline. `from_pipe` of any other pipeline class
-    turns the result into that one. Raises HypernetError for files that are no SD1, SD2 or SDXL base model.
+    prediction: 'epsilon' or 'v_prediction', for a file that doesn't say; without it, one UNet call on noise shows which
+    one an SD2 model predicts. An inpainting checkpoint becomes an inpainting pipeline. `from_pipe` of any other
+    pipeline class turns the result into that one. Raises HypernetError for files that are no SD1, SD2 or SDXL model.
     """
     import diffusers
 
@@ -116,7 +116,7 @@ def load_pipeline(path: str | Path, *, dtype: torch.dtype = torch.float32, predi
 
 
 def _refuse_older(version: str) -> None:
-    """Raises HypernetError for a diffusers that would look for configs on the network."""
+    """Raises HypernetError for a diffusers version that would go online for configs."""
     numbers = tuple(int(number) for number in re.findall(r"[0-9]+", version)[:2])
     if numbers < DIFFUSERS:
         needed = ".".join(map(str, DIFFUSERS))
@@ -149,10 +149,10 @@ def write_configs(folder: Path, checkpoint: Checkpoint, prediction: str) -> str:
 
 @torch.no_grad()
 def predicts_noise(pipe: Any) -> bool:
-    """Whether a model predicts the noise (epsilon) rather than v: of pure noise, the first is all noise again.
+    """Whether a model predicts the noise (epsilon) rather than v.
 
-    At the last training step the input is noise nearly alone, so a noise prediction equals it; v is about minus the
-    picture, which has little to do with it.
+    At the last training step the input is almost pure noise, so a noise prediction equals the input. v is then about
+    minus the picture, which has little in common with the input.
     """
     unet, generator = pipe.unet, torch.Generator().manual_seed(0)
     noise = torch.randn(1, unet.config.in_channels, 32, 32, generator=generator).to(unet.device, unet.dtype)

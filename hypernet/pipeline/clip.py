@@ -1,6 +1,6 @@
 """The files of CLIP's tokenizer, made from the merges that come with this package (`configs/clip_merges.txt.gz`).
 
-All of SD1, SD2 and SDXL read text with this one vocabulary; they differ only in the token that fills a line up.
+SD1, SD2 and SDXL all have this vocabulary; they differ only in the padding token.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def vocabulary(merges: list[str]) -> dict[str, int]:
 
 
 def write_tokenizer(folder: Path, pad_token: str = END) -> None:
-    """Write what `transformers.CLIPTokenizer.from_pretrained(folder)` reads."""
+    """Writes what `transformers.CLIPTokenizer.from_pretrained(folder)` reads. pad_token: fills up short texts."""
     folder.mkdir(parents=True, exist_ok=True)
     merges = read_merges()
     config = {

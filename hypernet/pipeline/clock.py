@@ -1,4 +1,4 @@
-"""Where in its run a diffusers pipeline stands when it calls its UNet."""
+"""The moment in a diffusers pipeline's run at which it calls its UNet."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _RUNGE_KUTTA_CALLS = 4
 
 
 class PipelineClock:
-    """Reads step and batch rows from one call of a pipeline; a new call needs a new clock.
+    """Works out the step and the batch's positive rows in one call of a pipeline; each call needs a clock of its own.
 
     The run is what this call denoises: an image-to-image call that skips half of its steps runs the other half.
     """
@@ -38,41 +38,41 @@ class PipelineClock:
         step = self._step(self._last) - first
         return Moment(step, max(final - first, step) + 1, cond=self._cond(sample))
 
-    def _step(self, place: int) -> int:
-        """The step that the UNet call at that place in the scheduler's timesteps is a part of."""
+    def _step(self, index: int) -> int:
+        """The step to which the UNet call for the timestep at that index belongs."""
         scheduler = self._pipe.scheduler
         warm_up = getattr(scheduler, "prk_timesteps", None)
         if warm_up is None:
-            return place // int(getattr(scheduler, "order", 1))  # UNet calls per step
+            return index // int(getattr(scheduler, "order", 1))  # UNet calls per step
         if len(warm_up) == 0:
-            return max(place - 1, 0)  # PNDM makes its first step twice, the second time better,
+            return max(index - 1, 0)  # PNDM takes its first step twice, the second time more precisely,
         each = _RUNGE_KUTTA_CALLS  # or its first steps with more calls
-        return place // each if place < len(warm_up) else len(warm_up) // each + place - len(warm_up)
+        return index // each if index < len(warm_up) else len(warm_up) // each + index - len(warm_up)
 
     def _index(self, timestep: Any) -> int:
-        """The place in the scheduler's timesteps. Most schedulers count themselves, once they have begun."""
+        """The index among the scheduler's timesteps. Most schedulers count by themselves once they have begun."""
         index = getattr(self._pipe.scheduler, "step_index", None)
         if index is not None:
             return int(index)
         return self._look_up(float(timestep.flatten()[0] if isinstance(timestep, Tensor) else timestep))
 
     def _look_up(self, timestep: float) -> int:
-        """A timestep that comes twice (PNDM) is the one that is due."""
+        """Finds a timestep by value; of one that occurs twice (PNDM), the next one due."""
         if not self._timesteps:
             self._timesteps = [float(value) for value in self._pipe.scheduler.timesteps]
         nearest = min(abs(known - timestep) for known in self._timesteps)
-        places = [place for place, known in enumerate(self._timesteps) if abs(known - timestep) == nearest]
-        return next((place for place in places if place > self._last), places[-1])
+        found = [index for index, known in enumerate(self._timesteps) if abs(known - timestep) == nearest]
+        return next((index for index in found if index > self._last), found[-1])
 
     def _cond(self, sample: Tensor) -> tuple[bool, ...] | None:
-        """Which of the batch's rows belong to the positive prompt: the parts of the guidance follow one another."""
+        """Which rows belong to the positive prompt. The parts of the guidance follow one another in the batch."""
         pipe, rows = self._pipe, sample.shape[0]
         if not hasattr(type(pipe), "do_classifier_free_guidance"):
             return None
         if self._in_pairs is None:
             self._in_pairs = not pipe.do_classifier_free_guidance and _in_pairs(sample)
         if self._in_pairs:
-            return None  # guidance that the pipeline denies, as Panorama does
+            return None  # guidance in spite of `do_classifier_free_guidance`, as in Panorama
         parts = [True]
         if pipe.do_classifier_free_guidance:
             parts = [True, False, False] if hasattr(type(pipe), "image_guidance_scale") else [False, True]
@@ -84,5 +84,5 @@ class PipelineClock:
 
 
 def _in_pairs(sample: Tensor) -> bool:
-    """Whether each picture is in the batch twice, one beside the other. sample: (batch, ...)."""
+    """Whether the batch holds each picture twice in a row. sample: (batch, ...)."""
     return sample.shape[0] % 2 == 0 and bool((sample[::2] == sample[1::2]).all())

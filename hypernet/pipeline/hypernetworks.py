@@ -37,19 +37,19 @@ _log = logging.getLogger("hypernet")
 
 
 class Hypernetworks:
-    """A pipeline that understands `<hypernet:NAME:STRENGTH>` in its prompts; in all else it is the pipeline.
+    """A pipeline that understands `<hypernet:NAME:STRENGTH>` in its prompts; otherwise it acts as the pipeline itself.
 
     Attributes of the pipeline are read and set through it (`pipe.scheduler = ...`), and it is called with the
     pipeline's own arguments. Between two calls the pipeline is as it was: no hook, no changed weight.
-    What `from_pipe` makes of it is a plain pipeline: wrap that one, too.
-    Calls from several threads take turns; each thread has the notes of its own last call.
+    `from_pipe` makes a plain pipeline of it: wrap that one too.
+    Calls from several threads take turns; each thread sees the notes of its own last call.
     """
 
     pipe: Any
     _own = frozenset({"pipe", "library", "notes", "applied", "_engine", "_last"})
 
     def __init__(self, pipe: Any, folders: Library | str | Path | Sequence[str | Path]) -> None:
-        """folders: where hypernetwork files lie, subfolders included; or a library that is already there."""
+        """folders: where hypernetwork files are, subfolders included; or an existing library."""
         if isinstance(folders, (str, Path)):
             folders = [folders]
         self.pipe = pipe.pipe if isinstance(pipe, Hypernetworks) else pipe
@@ -107,15 +107,15 @@ class Hypernetworks:
 
     @property  # type: ignore[misc]
     def __class__(self) -> type:
-        """The pipeline's, so that diffusers' `from_pipe` takes this for the pipeline. What it makes has no tags yet."""
+        """The pipeline's class, so that diffusers' `from_pipe` accepts this object; what it makes has no tags."""
         return type(self.pipe)
 
     def __copy__(self) -> Hypernetworks:
-        """Of the same pipeline and library."""
+        """A wrapper of the same pipeline and library."""
         return Hypernetworks(self.pipe, self.library)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Hypernetworks:
-        """Of a copy of the pipeline, with the same library."""
+        """A wrapper of a copy of the pipeline, with the same library."""
         return Hypernetworks(copy.deepcopy(self.pipe, memo), self.library)
 
     def to(self, *args: Any, **kwargs: Any) -> Hypernetworks:
@@ -139,19 +139,19 @@ class Hypernetworks:
 
 
 class _LastCall(threading.local):
-    """What a thread's last call of a pipeline left to read."""
+    """Notes and networks of a thread's last call."""
 
     notes: tuple[str, ...] = ()
     applied: tuple[Use, ...] = ()
 
 
 _turns: WeakKeyDictionary[Any, threading.RLock] = WeakKeyDictionary()
-"""UNet -> whose turn it is: several pipelines may share one."""
+"""UNet -> the lock for drawing with it: several pipelines may share one."""
 _turns_lock = threading.Lock()
 
 
 def _turn(unet: Any) -> AbstractContextManager[object]:
-    """Held while a pipeline draws with the UNet: what is attached to it, and its scheduler, are for one call."""
+    """The lock to hold while drawing with a UNet: hooks and scheduler are for one call at a time."""
     if not isinstance(unet, nn.Module):
         return nullcontext()
     with _turns_lock:
@@ -159,7 +159,7 @@ def _turn(unet: Any) -> AbstractContextManager[object]:
 
 
 def _take_tags(arguments: dict[str, Any], further: str) -> tuple[tuple[Tag, ...], list[str]]:
-    """Takes the tags out of the prompts among a call's arguments. Returns them, and notes on those that don't count."""
+    """Removes the tags from the prompts in a call's arguments. Returns them, with notes on those that are left out."""
     notes: list[str] = []
     tags = _take_from(arguments, "prompt", notes)
     tags += tuple(tag for tag in _take_from(arguments, "prompt_2", notes) if tag not in tags)  # often the same text
@@ -179,12 +179,12 @@ def _take_from(arguments: dict[str, Any], name: str, notes: list[str]) -> tuple[
     parsed = [parse(text) for text in texts]
     arguments[name] = parsed[0].text if isinstance(prompt, str) else [part.text for part in parsed]
     notes.extend(note for part in parsed for note in (*map(str, part.problems), *part.notes))
-    asked = dict.fromkeys(part.tags for part in parsed)
-    if len(asked) > 1:
+    sets = dict.fromkeys(part.tags for part in parsed)
+    if len(sets) > 1:
         raise HypernetError(
             "The prompts of one call must ask for the same hypernetworks: call the pipeline once for each set of tags."
         )
-    return next(iter(asked), ())
+    return next(iter(sets), ())
 
 
 def _refuse_fused(unet: nn.Module) -> None:
@@ -197,7 +197,7 @@ def _refuse_fused(unet: nn.Module) -> None:
 
 @contextmanager
 def _uncompiled(unet: nn.Module, notes: list[str]) -> Iterator[nn.Module]:
-    """The UNet with torch.compile set aside: compiled code doesn't look at hooks that come later."""
+    """The UNet with torch.compile turned off: compiled code ignores hooks that are added later."""
     inner = getattr(unet, "_orig_mod", unet)
     if inner is unet and not any(getattr(module, "_compiled_call_impl", None) for module in unet.modules()):
         yield unet

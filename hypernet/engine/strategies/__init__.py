@@ -1,1 +1,1 @@
-"""One strategy to compute a site per file. Each gives the plain formula's result; they differ in what a step costs."""
+"""Strategies for computing a site, one per file. All give the plain formula's result; their cost per step differs."""

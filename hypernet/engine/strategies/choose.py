@@ -1,4 +1,4 @@
-"""Which strategy computes a site, and why."""
+"""Chooses the strategy that computes a site, and says why."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from hypernet.engine.strategies.strategy import Strategy
 
 
 class Collapse(Strategy):
-    """The plain way for linear nets: the device's weights hold each as one layer (see `weights.py`)."""
+    """The plain formula for linear nets. `DeviceWeights` holds each of them as one layer."""
 
     name = "collapse"
     cost = "one matrix product each"

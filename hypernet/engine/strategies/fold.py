@@ -1,6 +1,6 @@
-"""Fold: linear nets inside the projection they sit before: `W(x + s(Ax + b)) = (W + sWA)x + sWb`.
+"""Fold: linear nets become part of the projection behind them: `W(x + s(Ax + b)) = (W + sWA)x + sWb`.
 
-The host's weight is only read. What is kept is one folded copy, made anew when the weight or a strength changed.
+The host's weight is only read. One folded copy is kept, and made anew when the weight or a strength changes.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Overflow(ArithmeticError):
 
 
 class Fold(ProjectionStrategy):
-    """Linear nets as a part of the projection's weight."""
+    """Linear nets as part of the projection's weight."""
 
     name = "fold"
     cost = "nothing"
@@ -45,7 +45,7 @@ class Fold(ProjectionStrategy):
         return self._folded.at(chain)(x)
 
     def fallback(self, error: Exception) -> Strategy:
-        """The nets in front of the projection. Says why, where that is not a shortage of memory."""
+        """The nets in front of the projection. Logs the reason, and notes an overflow for the user."""
         self._folded = None
         if is_out_of_memory(error):
             why = "there was no memory to fold them"
@@ -102,7 +102,7 @@ def fold(weight: Tensor, bias: Tensor | None, chain: Chain, weights: DeviceWeigh
 
 @dataclass(frozen=True, eq=False)
 class Line:
-    """A folded projection as a function of one strength: it is a straight line, `base + strength * slope`."""
+    """A folded projection as a function of one strength: `base + strength * slope`."""
 
     base: Folded
     slope: Folded
@@ -123,7 +123,7 @@ class Line:
 
 
 class FoldedSite:
-    """One projection with the nets it was last asked for; valid while the host's weight is as it was."""
+    """One projection with the chain that was folded into it last; valid as long as the host's weight doesn't change."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None, weights: DeviceWeights) -> None:
         self._weight, self._bias, self._weights = weight, bias, weights
@@ -132,11 +132,11 @@ class FoldedSite:
         self._line: tuple[Chain, Line] | None = None
 
     def is_for(self, weight: Tensor, bias: Tensor | None) -> bool:
-        """Whether this was made from exactly these."""
+        """Whether this was made from exactly these tensors, and none was written to since."""
         return self._seen.matches((weight, bias))
 
     def at(self, chain: Chain) -> Folded:
-        """The projection after the chain. At most one link varies, along a line, without refolding."""
+        """The projection after the chain. If one link varies, its strength moves along a line, without refolding."""
         varying = next((link for link in chain if link.varies), None)
         if varying is not None:
             return self._along(chain).at(varying.strength)

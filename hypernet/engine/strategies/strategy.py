@@ -1,4 +1,4 @@
-"""What a strategy is: a way to compute one site."""
+"""The interface of strategies, each of which computes one site."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ class Shared:
 
 
 class Strategy:
-    """Changes what a projection gets. This class itself is the plain way: every net, on every call."""
+    """Changes a projection's input. This class itself is the plain formula: every net, on every call."""
 
     name: ClassVar[str]
-    """As `Engine.explain()` counts it."""
+    """Its name in `Engine.explain()`."""
     cost: ClassVar[str]
-    """What it costs a step, in a few words."""
+    """What it costs per step, in a few words."""
 
     def __init__(self, why: str, shared: Shared) -> None:
-        """why: what decided for it, a half sentence."""
+        """why: why it was chosen, half a sentence."""
         self.why, self._shared = why, shared
 
     def change(self, chain: Chain, x: Tensor) -> Tensor:
@@ -44,22 +44,22 @@ class Strategy:
         return chains.apply(chain, x, self._shared.weights)
 
     def fallback(self, error: Exception) -> Strategy | None:
-        """A plainer strategy for after this error; None where this is the plainest."""
+        """A plainer strategy to take after this error; None if this is the plainest."""
         return None
 
     def reset(self) -> None:
-        """Forgets what was made from the projection's weight: it has changed."""
+        """Drops everything made from the projection's weight, which has changed."""
 
 
 class ProjectionStrategy(Strategy):
     """Also computes the projection itself, where it can."""
 
     def project(self, chain: Chain, module: nn.Module, x: Tensor) -> Tensor | None:
-        """The projection's output after the nets, (batch, tokens, out); None where only `change` gives it."""
+        """The projection's output after the nets, (batch, tokens, out); None if only `change` works here."""
         raise NotImplementedError
 
     def _plain_weight(self, chain: Chain, module: nn.Module, x: Tensor) -> Tensor | None:
-        """The projection's weight, if multiplying by it is all that happens to x and nobody asks for gradients."""
+        """The projection's weight, if the projection only multiplies x by it and no gradients are needed; else None."""
         weight = self._shared.read_weight(module)
         if weight is None or x.device != weight.device:
             return None

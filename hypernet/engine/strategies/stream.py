@@ -6,7 +6,7 @@ from hypernet.engine.strategies.strategy import Strategy
 
 
 class Stream(Strategy):
-    """The plain way, for nets that are not linear."""
+    """The plain formula, for nets that are not linear."""
 
     name = "stream"
     cost = "the whole nets"

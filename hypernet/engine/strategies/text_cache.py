@@ -1,4 +1,4 @@
-"""Text cache: the text is the same at all cross-attentions and, without prompt editing, at all steps."""
+"""Text cache: all cross-attentions see the same text and, without prompt editing, all steps do."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypernet.engine.tensors import bias_of, needs_gradient
 
 
 class CachedInput(Strategy):
-    """Keeps what the nets make of each text. All sites with the same nets share it."""
+    """Keeps each text after the nets. All sites with the same nets share it."""
 
     name = "cache input"
     cost = "nothing while the prompt stays"
@@ -25,12 +25,12 @@ class CachedInput(Strategy):
         return self._shared.contexts.find(x).get(chain, lambda: plain(chain, x))
 
     def fallback(self, error: Exception) -> Strategy:
-        """The nets at every step, where what they made can't be kept."""
+        """The nets at every step, if their results can't be kept."""
         return Stream(f"the text's results could not be kept: {error}", self._shared)
 
 
 class CachedProjection(CachedInput, ProjectionStrategy):
-    """Keeps the K or V that a projection makes of each text, so that even the projection itself is saved."""
+    """Keeps the K or V that a projection makes of each text, which saves even the projection."""
 
     name = "cache"
     cost = "nothing while the prompt stays"
@@ -49,5 +49,5 @@ class CachedProjection(CachedInput, ProjectionStrategy):
         return self._shared.contexts.find(x).get((self, chain), make, sources)
 
     def reset(self) -> None:
-        """Forgets what was made of the texts, here and at all other sites: a merge changes them together."""
+        """Drops all texts' results, here and at all other sites: a merge changes their weights together."""
         self._shared.contexts.clear()
