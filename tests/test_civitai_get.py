@@ -255,7 +255,7 @@ def test_what_was_spoiled_before_it_was_continued_is_fetched_anew(site: Site, fo
 
 def test_a_file_that_is_not_what_its_hash_says_is_not_kept(site: Site, folder: Path) -> None:
     site.contents[400] = pickled(2)
-    assert "doesn't match Civitai's hash" in fails(site, folder)
+    assert "not the file that Civitai's hash is of" in fails(site, folder)
 
 
 def test_a_file_of_which_only_short_hashes_are_known_is_verified_by_them(site: Site, folder: Path) -> None:

@@ -195,7 +195,7 @@ def _wrong(file: File, part: Path, watch: Watch) -> str | None:
         fits = f"{crc:08x}" == file.hashes["CRC32"]
     else:
         return "Civitai gives no hash of it, so it can't be verified."
-    return None if fits else "what arrived doesn't match Civitai's hash."
+    return None if fits else "what arrived is not the file that Civitai's hash is of."
 
 
 def _digests(path: Path, watch: Watch) -> tuple[str, int]:
