@@ -15,6 +15,7 @@ from hypernet import __version__, atomic
 from hypernet.app.samplers import sampler_of, set_sampler
 from hypernet.errors import HypernetError
 from hypernet.library import Library
+from hypernet.library.hashes import INFOTEXT_KEY, in_infotext
 from hypernet.pipeline.hypernetworks import Hypernetworks, load_pipeline
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 MAX_SEED = 2**32 - 1
 """The largest seed."""
-_HASH_DIGITS = 10
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ def parameters(request: Request, model: str, hashes: Mapping[str, str]) -> str:
         "Seed": request.seed,
         "Size": "x".join(map(str, request.size)),
         "Model": model,
-        "Hypernet hashes": ", ".join(f"{name}: {digest[:_HASH_DIGITS]}" for name, digest in hashes.items()),
+        INFOTEXT_KEY: in_infotext(hashes),
         "Version": f"hypernet {__version__}",
     }
     lines = [request.prompt]

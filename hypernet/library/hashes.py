@@ -9,12 +9,17 @@ import sqlite3
 import threading
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
 from hypernet.library.scan import Stamp
+
+INFOTEXT_KEY = "Hypernet hashes"
+"""The key in a picture's parameters under which the hashes of its networks stand."""
+SHORT = 10
+"""Hex digits of a hash in a picture's parameters, as WebUIs show them."""
 
 _log = logging.getLogger(__name__)
 _Answer = TypeVar("_Answer")
@@ -27,6 +32,11 @@ _ERRORS = (sqlite3.Error, UnicodeError)  # of a damaged file even SQLite's messa
 _STORED = re.compile("([0-9a-f]{64})([0-9a-f]{8})")
 _OUT_OF_REACH = ("locked", "busy", "readonly", "unable to open", "disk i/o", "full", "permission", "closed")
 """What SQLite says where the file is in order, but can't be used now."""
+
+
+def in_infotext(digests: Mapping[str, str]) -> str:
+    """Name -> sha256, as a picture's parameters have it: `ink: 0123456789, water: abcdef0123`."""
+    return ", ".join(f"{name}: {digest[:SHORT]}" for name, digest in digests.items())
 
 
 class Hashes:

@@ -16,16 +16,16 @@ from typing import Any
 
 from hypernet.errors import HypernetError
 from hypernet.library import Entry, Library
+from hypernet.library.hashes import INFOTEXT_KEY, in_infotext
 from hypernet.tags import TAG_PATTERN
 from hypernet.webui.facts import Facts, facts
 
-KEY = "Hypernet hashes"
+KEY = INFOTEXT_KEY
 """Name and the beginning of the sha256 of each network that acted."""
 
 NOTES = "Hypernet notes"
 """What did not work, in sentences: comments below a picture don't reach its file, nor those who draw by API."""
 
-_SHORT = 10  # hex digits, as WebUIs show them
 _HASH = re.compile(r": ([0-9A-Fa-f]{8,64})(?:,|$)")
 _JSON_HASHES = re.compile(r"\bHashes: ?(?=[\"{])")
 _KINDS = ("hypernet", "hypernetwork")
@@ -37,9 +37,9 @@ _MOST = 50  # different names that are looked for in one paste: a stranger may h
 def remember(params: dict[str, Any], hashes: Mapping[str, str], keep: bool) -> None:
     """Writes the hashes of what is used into a picture's parameters; keep: beside those of an earlier pass."""
     before = read(params.get(KEY)) if keep else {}
-    pairs = before | {name: digest[:_SHORT] for name, digest in hashes.items()}
+    pairs = before | dict(hashes)
     if pairs:
-        params[KEY] = ", ".join(f"{name}: {digest}" for name, digest in pairs.items())
+        params[KEY] = in_infotext(pairs)
     else:
         params.pop(KEY, None)
 
