@@ -76,7 +76,7 @@ FLOORS = (
 """The rooms from the ground up, as docs/architecture.md draws them: each may know those before it only."""
 
 WEBUI = (
-    *("settings", "facts", "catalogue", "cards", "previews", "host", "infotext", "dialects"),
+    *("settings", "memory", "facts", "catalogue", "cards", "previews", "host", "infotext", "dialects"),
     *("prompts", "request", "session", "axes", "api", "page_routes", "civitai_routes"),
     *("tools", "found", "tools_tab", "wiring"),
 )
@@ -109,6 +109,16 @@ def imported(file: Path, module: Sequence[str]) -> Iterator[str]:
         elif isinstance(node, ast.ImportFrom):
             start = [*module[: -node.level], *filter(None, [node.module])] if node.level else [node.module or ""]
             yield from (".".join([*start, alias.name]) for alias in node.names)
+
+
+@pytest.mark.parametrize(
+    ("folder", "floors"),
+    [("", FLOORS), ("webui", ("__init__", *WEBUI)), ("engine", ENGINE)],
+    ids=["all", "webui", "engine"],
+)
+def test_every_room_has_its_floor(folder: str, floors: Sequence[str]) -> None:
+    names = {file.relative_to(PACKAGE / folder).with_suffix("").parts[0] for file in (PACKAGE / folder).rglob("*.py")}
+    assert names == set(floors)
 
 
 def test_no_room_knows_a_higher_one() -> None:

@@ -14,7 +14,6 @@ PREFIX = "[Hypernet] "
 
 _PATIENCE = 2.0
 """Seconds to open files for, while somebody waits for the choices."""
-"""What the name of every axis of ours begins with."""
 
 _WITHOUT = "_hypernet_without"
 """On a cell's p: its network is “None”, so that there is nothing for the other axes to change."""

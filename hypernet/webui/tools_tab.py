@@ -1,4 +1,4 @@
-"""The page "Hypernetwork tools": gradio's controls and nothing else. The work is in `tools` and in Civitai's desk.
+"""The page "Hypernetwork tools": gradio's controls and nothing else. The work is in `tools` and in Civitai's backend.
 
 It runs on gradio 3.41 and 4.40: what they don't share isn't used.
 """
