@@ -318,6 +318,6 @@ def test_nothing_that_changes_anything_is_open_to_the_page_alone(catalogue: Cata
 
 def test_the_page_and_the_routes_share_one_desk(catalogue: Catalogue) -> None:
     pytest.importorskip("requests")
-    from hypernet.webui.civitai_routes import the_desk
+    from hypernet.webui.civitai_routes import the_backend
 
-    assert the_desk(catalogue) is the_desk(catalogue)
+    assert the_backend(catalogue) is the_backend(catalogue)

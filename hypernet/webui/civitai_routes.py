@@ -26,8 +26,8 @@ PAGE_PREVIEW = "hypernet/v1/page/civitai/preview"
 
 
 @lru_cache(maxsize=1)
-def the_desk(catalogue: Catalogue) -> Backend | None:
-    """The one desk that routes and page share; None without `requests`."""
+def the_backend(catalogue: Catalogue) -> Backend | None:
+    """The one backend that routes and page share; None without `requests`."""
     if find_spec("requests") is None:
         return None
     from hypernet.civitai import key_from_environment
@@ -42,15 +42,15 @@ def the_desk(catalogue: Catalogue) -> Backend | None:
 
 def add_preview_route(app: Any, catalogue: Catalogue, guards: Sequence[Any]) -> None:
     """The pictures of models that a search has shown, for the page. guards: dependencies of the route."""
-    desk, path = the_desk(catalogue), f"/{PAGE_PREVIEW}/{{model}}"
-    if desk is None or any(getattr(route, "path", None) == path for route in app.routes):
+    backend, path = the_backend(catalogue), f"/{PAGE_PREVIEW}/{{model}}"
+    if backend is None or any(getattr(route, "path", None) == path for route in app.routes):
         return
-    app.add_api_route(path, _preview_of(desk), methods=["GET"], dependencies=list(guards), response_model=None)
+    app.add_api_route(path, _preview_of(backend), methods=["GET"], dependencies=list(guards), response_model=None)
 
 
-def _preview_of(desk: Backend) -> Callable[[int], Response]:
+def _preview_of(backend: Backend) -> Callable[[int], Response]:
     def preview(model: int) -> Response:
-        content, kind = _or_said(lambda: desk.preview(model))
+        content, kind = _or_said(lambda: backend.preview(model))
         return Response(content, media_type=kind, headers={"Cache-Control": "max-age=604800"})
 
     return preview
@@ -58,29 +58,29 @@ def _preview_of(desk: Backend) -> Callable[[int], Response]:
 
 def add_civitai_routes(app: Any, catalogue: Catalogue, options: Mapping[str, Any]) -> None:
     """app: FastAPI; options: further arguments for each route, such as its guards. Nothing without `requests`."""
-    desk = the_desk(catalogue)
-    if desk is None:
+    backend = the_backend(catalogue)
+    if backend is None:
         return
 
     def search(asked: Asked) -> Any:
-        return _or_said(lambda: desk.search(asked))
+        return _or_said(lambda: backend.search(asked))
 
     def get(asked: Asked) -> Any:
-        return _or_said(lambda: desk.get(asked))
+        return _or_said(lambda: backend.get(asked))
 
     def lookup(asked: Asked) -> Any:
-        return _or_said(lambda: desk.lookup(asked))
+        return _or_said(lambda: backend.lookup(asked))
 
     def state(task: str) -> Any:
-        return _or_said(lambda: desk.state(task))
+        return _or_said(lambda: backend.state(task))
 
     def cancel(task: str) -> Any:
-        return _or_said(lambda: desk.cancel(task))
+        return _or_said(lambda: backend.cancel(task))
 
     there = {getattr(route, "path", None) for route in app.routes}
     for method, path, function in (
         ("POST", f"{ROOT}/civitai/search", search),
-        ("GET", f"{ROOT}/civitai/preview/{{model}}", _preview_of(desk)),
+        ("GET", f"{ROOT}/civitai/preview/{{model}}", _preview_of(backend)),
         ("POST", f"{ROOT}/civitai/get", get),
         ("POST", f"{ROOT}/civitai/lookup", lookup),
         ("GET", f"{ROOT}/civitai/tasks/{{task}}", state),

@@ -16,7 +16,7 @@ import gradio as gr
 from hypernet.errors import HypernetError
 from hypernet.webui import found
 from hypernet.webui.catalogue import Catalogue
-from hypernet.webui.civitai_routes import PAGE_PREVIEW, the_desk
+from hypernet.webui.civitai_routes import PAGE_PREVIEW, the_backend
 from hypernet.webui.host import Host
 from hypernet.webui.tools import EXACT, LORA, WAYS, WITH_BIAS, Told, Tools, told
 
@@ -38,7 +38,7 @@ _PRIVACY = (
 def tools_tab(host: Host, catalogue: Catalogue) -> list[tuple[Any, str, str]]:
     """For `on_ui_tabs`: the page, its title, its id. Nothing, and a line in the console, where it can't be made."""
     try:
-        return [(_Page(Tools(host, catalogue), the_desk(catalogue)).blocks, "Hypernetwork tools", "hypernet_tools")]
+        return [(_Page(Tools(host, catalogue), the_backend(catalogue)).blocks, "Hypernetwork tools", "hypernet_tools")]
     except Exception:
         _log.exception("The page of tools could not be made")
         return []
@@ -47,14 +47,14 @@ def tools_tab(host: Host, catalogue: Catalogue) -> list[tuple[Any, str, str]]:
 class _Page:
     """The controls while they are made."""
 
-    def __init__(self, tools: Tools, desk: Backend | None) -> None:
+    def __init__(self, tools: Tools, backend: Backend | None) -> None:
         self._tools = tools
         self._lists: list[tuple[Any, Callable[[], list[str]]]] = []  # dropdowns, and what they list
         self._buttons: list[Any] = []  # events after which files may have come
         with gr.Blocks(analytics_enabled=False) as self.blocks:
             with gr.Tabs():
-                if desk is not None:
-                    self._tab("Get", lambda: self._get(desk))
+                if backend is not None:
+                    self._tab("Get", lambda: self._get(backend))
                 for title, make in (
                     ("Merge", self._merge),
                     ("To LoRA", self._lora),
@@ -172,7 +172,7 @@ class _Page:
             self._runs("Look for doubles and faults", self._tools.survey, [folder], said)
             self._runs("Convert all to safetensors", self._tools.convert, [folder], said)
 
-    def _get(self, desk: Backend) -> None:
+    def _get(self, backend: Backend) -> None:
         from hypernet.civitai import BASES, SORTS
 
         gr.HTML(found.sentences([_PRIVACY]))
@@ -192,7 +192,7 @@ class _Page:
 
         def go_on(page: Any) -> tuple[str, Any, Any]:
             try:
-                answer = desk.search({**page["asked"], "cursor": page["cursor"]})
+                answer = backend.search({**page["asked"], "cursor": page["cursor"]})
             except HypernetError as error:
                 return found.sentences([str(error)]), page, gr.update(visible=False)
             cards, cursor = page["cards"] + found.cards(answer["models"], PAGE_PREVIEW), answer["cursor"]
@@ -201,9 +201,9 @@ class _Page:
         for event in (search.click, text.submit):
             event(begin, [text, base, sort, adult], [shown, here, more])
         more.click(go_on, here, [shown, here, more])
-        self._download(desk, adult)
+        self._download(backend, adult)
 
-    def _download(self, desk: Backend, adult: Any) -> None:
+    def _download(self, backend: Backend, adult: Any) -> None:
         with gr.Row():
             model = gr.Textbox(
                 label="Download",
@@ -217,32 +217,32 @@ class _Page:
             get, lookup, cancel = gr.Button("Download"), gr.Button("Look up my own files"), gr.Button("Cancel")
 
         def got(model: str, safe: bool, adult: bool) -> Iterator[tuple[str, str]]:
-            yield from _followed(desk, lambda: desk.get({"model": model, "safetensors": safe, "adult": adult}))
+            yield from _followed(backend, lambda: backend.get({"model": model, "safetensors": safe, "adult": adult}))
 
         def looked(adult: bool) -> Iterator[tuple[str, str]]:
-            yield from _followed(desk, lambda: desk.lookup({"adult": adult}))
+            yield from _followed(backend, lambda: backend.lookup({"adult": adult}))
 
         self._buttons.append(get.click(got, [model, safe, adult], [said, task]))
         self._buttons.append(lookup.click(looked, adult, [said, task]))
-        cancel.click(lambda task: _stop(desk, task), task, None, queue=False)
+        cancel.click(lambda task: _stop(backend, task), task, None, queue=False)
 
 
-def _followed(desk: Backend, start: Callable[[], dict[str, Any]]) -> Iterator[tuple[str, str]]:
+def _followed(backend: Backend, start: Callable[[], dict[str, Any]]) -> Iterator[tuple[str, str]]:
     """What to show of a task until it is done, and its id. Where the browser goes away, the task goes on."""
     try:
         state = start()
         while not state["finished"]:
             yield found.progress(state), state["task"]
             time.sleep(_LOOK_AGAIN)
-            state = desk.state(state["task"])
+            state = backend.state(state["task"])
         yield found.sentences(found.result(state)), ""
     except HypernetError as error:
         yield found.sentences([str(error)]), ""
 
 
-def _stop(desk: Backend, task: str) -> None:
+def _stop(backend: Backend, task: str) -> None:
     if task:
-        told(lambda: [str(desk.cancel(task))])
+        told(lambda: [str(backend.cancel(task))])
 
 
 def _listed(listed: Callable[[], list[str]]) -> list[str]:
