@@ -316,7 +316,7 @@ def test_nothing_that_changes_anything_is_open_to_the_page_alone(catalogue: Cata
     assert [route.methods for route in app.routes[before:]] == [{"GET"}]  # type: ignore[attr-defined]
 
 
-def test_the_page_and_the_routes_share_one_desk(catalogue: Catalogue) -> None:
+def test_the_page_and_the_routes_share_one_backend(catalogue: Catalogue) -> None:
     pytest.importorskip("requests")
     from hypernet.webui.civitai_routes import the_backend
 

@@ -123,7 +123,7 @@ class _Page:
             half = gr.Checkbox(label="Half precision")
             model = self._checkpoints("Measure on, if it isn't exact")
         name = _name()
-        said = gr.HTML()
+        said = _answer()
         self._runs("Merge", self._tools.merge, [tags, way, half, model, name], said, variant="primary")
 
     def _lora(self) -> None:
@@ -139,7 +139,7 @@ class _Page:
             energy = gr.Slider(0.5, 1, 0.99, step=0.005, label="Part of the change that is kept")
             anyway = _anyway()
         name = _name()
-        said = gr.HTML()
+        said = _answer()
         controls = [model, tags, kind, energy, anyway, name]
         with gr.Row():
             self._runs("Show the error", partial(self._tools.lora, False), controls, said)
@@ -149,7 +149,7 @@ class _Page:
         model = self._checkpoints("Into a copy of this checkpoint")
         tags = self._networks()
         name = _name()
-        said = gr.HTML()
+        said = _answer()
         self._runs("Bake", self._tools.bake, [model, tags, name], said, variant="primary")
 
     def _reduce(self) -> None:
@@ -161,13 +161,13 @@ class _Page:
             only = gr.Textbox(label="Only these widths", placeholder="all")
             anyway = _anyway()
         name = _name()
-        said = gr.HTML()
+        said = _answer()
         self._runs("Reduce", self._tools.reduce, [network, energy, half, only, anyway, name], said, variant="primary")
 
     def _folder(self) -> None:
         folders = self._tools.folders()
         folder = self._list("Folder", self._tools.folders, value=folders[0] if folders else None)
-        said = gr.HTML()
+        said = _answer()
         with gr.Row():
             self._runs("Look for doubles and faults", self._tools.survey, [folder], said)
             self._runs("Convert all to safetensors", self._tools.convert, [folder], said)
@@ -175,7 +175,7 @@ class _Page:
     def _get(self, backend: Backend) -> None:
         from hypernet.civitai import BASES, SORTS
 
-        gr.HTML(found.sentences([_PRIVACY]))
+        gr.Markdown(_PRIVACY)
         with gr.Row():
             text = gr.Textbox(label="Search", placeholder="watercolor")
             base = gr.Dropdown(["", *BASES], value="", label="Base")
@@ -212,7 +212,7 @@ class _Page:
                 scale=3,
             )
             safe = gr.Checkbox(label="Make it safetensors", value=True)
-        said, task = gr.HTML(), gr.State("")
+        said, task = _answer(), gr.State("")
         with gr.Row():
             get, lookup, cancel = gr.Button("Download"), gr.Button("Look up my own files"), gr.Button("Cancel")
 
@@ -260,6 +260,11 @@ def _added(tags: str, name: str | None, strength: float, k: float, v: float) -> 
         return tags
     factors = "".join(f":{kind}={factor:g}" for kind, factor in (("k", k), ("v", v)) if factor not in (1, None))
     return f"{tags} <hypernet:{name}:{strength:g}{factors}>".strip()
+
+
+def _answer() -> Any:
+    """Where results come; it has a height before they do, as gradio draws progress over it."""
+    return gr.HTML(found.sentences([]))
 
 
 def _name() -> Any:
