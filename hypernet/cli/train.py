@@ -90,7 +90,7 @@ def read_settings(
     pt: bool,
 ) -> Settings:
     """The settings of a command. Raises HypernetError for one that isn't known or makes no sense."""
-    from hypernet.train.settings import Settings
+    from hypernet.train.settings import Settings, value_of
 
     values: dict[str, Any] = {
         "folder": str(folder),
@@ -105,30 +105,10 @@ def read_settings(
         key, sign, value = text.partition("=")
         if not sign:
             raise HypernetError(f"“{clean(text)}” is no setting: write NAME=VALUE, such as batch_size=2.")
-        values[key.strip()] = _value(key.strip(), value.strip())
+        values[key.strip()] = value_of(key.strip(), value.strip())
     settings = Settings.from_values(values).located()
     settings.check()
     return settings
-
-
-def _value(key: str, text: str) -> object:
-    """The text as a value of the kind that the setting has. Numbers in a list stand between commas; texts between |."""
-    from hypernet.train.settings import Settings
-
-    like = getattr(Settings, key, "")
-    if isinstance(like, str):
-        return text
-    if key == "template":
-        return [line.strip() for line in text.split("|")]
-    parts = [_number(part) for part in text.split(",")]
-    return parts if isinstance(like, tuple) else parts[0] if len(parts) == 1 else text
-
-
-def _number(text: str) -> object:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
 
 
 def _watch(state: Path, as_json: bool) -> Status:

@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 SUFFIXES = (".safetensors", ".pt")
 """What a hypernetwork file ends with, in any case. Of two beside each other, the earlier here is the one meant."""
+WORK = ".training"
+"""Ending of the folders in which trainings keep what is not finished; nothing in them is listed."""
 
 _TIME_GRAIN = 2.0  # seconds: FAT keeps times to two, the coarsest of the common file systems
 
@@ -178,6 +180,8 @@ class _Walk:
             name = entry.name
             try:
                 if entry.is_dir():
+                    if name.endswith(WORK):
+                        continue
                     below.append((_Folder(entry.path, folder.root, f"{folder.prefix}{name}/"), entry.is_symlink()))
                 elif not name.lower().endswith(SUFFIXES):
                     if entry.is_file() and (not entry.is_symlink() or self._is_inside(entry.path)):

@@ -20,11 +20,14 @@ from pathlib import Path
 from typing import Any
 
 from hypernet.errors import HypernetError
+from hypernet.library.scan import WORK
 from hypernet.train.settings import Settings
 from hypernet.train.store import Store, read_log
 
 POLITE = {"OMP_WAIT_POLICY": "PASSIVE"}
 """Threads that wait give the processor to others: spinning, they make a machine at work ten times as slow."""
+PACKAGE = Path(__file__).parents[2]
+"""The folder that this package is imported from."""
 OVER = ("finished", "failed", "paused")
 """States in which no process is at work."""
 
@@ -55,8 +58,8 @@ class Status:
         return self.state in ("paused", "failed", "interrupted")
 
 
-def start(settings: Settings) -> Path:
-    """Starts a training in the background and returns its state directory.
+def start(settings: Settings, python: Path | None = None) -> Path:
+    """Starts a training in the background and returns its state directory. python: as for `go_on`.
 
     Raises HypernetError where the settings make no sense, or a training of this name is running or could go on.
     """
@@ -68,7 +71,7 @@ def start(settings: Settings) -> Path:
         raise HypernetError(f"{settings.checkpoint}: there is no such checkpoint.")
     folder = settings.state
     store = Store(folder)
-    if store.worked_on():
+    if store.worked_on() or _just_started(folder):
         raise HypernetError(f"“{settings.name}” is being trained already.")
     if (folder / "state.safetensors").exists():
         before = Settings.from_json(store.read_settings())
@@ -77,11 +80,14 @@ def start(settings: Settings) -> Path:
                 f"There is a training “{settings.name}” with other settings: go on with it, or discard it."
             )
     store.write_settings(settings.to_json())
-    return go_on(folder)
+    return go_on(folder, python)
 
 
-def go_on(folder: Path) -> Path:
-    """Goes on with a training that was paused, interrupted or failed, exactly where it was."""
+def go_on(folder: Path, python: Path | None = None) -> Path:
+    """Goes on with a training that was paused, interrupted or failed, exactly where it was.
+
+    python: the interpreter that has all that training needs; None: this one, with all that it imports from.
+    """
     store = Store(folder)
     Settings.from_json(store.read_settings()).check()
     if status(folder).running:
@@ -91,11 +97,13 @@ def go_on(folder: Path) -> Path:
     store.write_status(**(store.read_status() | {"state": "starting", "note": ""}))
     with (folder / "output.txt").open("ab") as output:
         subprocess.Popen(
-            [*_python(), "-m", "hypernet.train", str(folder.absolute())],
+            [*_python(python), "-m", "hypernet.train", str(folder.absolute())],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            env=POLITE | os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            env=POLITE
+            | os.environ
+            | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)) if python is None else str(PACKAGE)},
             **_detached(),
         )
     return folder
@@ -110,14 +118,15 @@ def _wait_until_left(store: Store) -> None:
     raise HypernetError("Another process still works on this training. Try again in a moment.")
 
 
-def _python() -> list[str]:
+def _python(python: Path | None) -> list[str]:
     """What runs a module: Python, or accelerate where there are several GPUs."""
     import torch
 
+    command = sys.executable if python is None else str(python)
     gpus = torch.cuda.device_count()
     if gpus < 2:
-        return [sys.executable]
-    return [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", str(gpus)]
+        return [command]
+    return [command, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", str(gpus)]
 
 
 def _detached() -> dict[str, Any]:
@@ -167,10 +176,10 @@ def discard(folder: Path) -> None:
     shutil.rmtree(folder)
 
 
-def on_all_pictures(folder: Path) -> Path:
+def on_all_pictures(folder: Path, python: Path | None = None) -> Path:
     """After a training has ended: the same again without held-out pictures, for as many steps as were best.
 
-    Raises HypernetError where it has not ended.
+    python: as for `go_on`. Raises HypernetError where it has not ended.
     """
     said = status(folder)
     found = Store(folder).load()
@@ -179,7 +188,7 @@ def on_all_pictures(folder: Path) -> Path:
     progress, _, _ = found
     before = Settings.from_json(Store(folder).read_settings())
     again = before.on_all_pictures(progress.best_step, progress.rates)
-    return start(replace(again, name=f"{before.name} all"))
+    return start(replace(again, name=f"{before.name} all"), python)
 
 
 def curve(folder: Path) -> list[tuple[int, float]]:
@@ -189,7 +198,7 @@ def curve(folder: Path) -> list[tuple[int, float]]:
 
 def trainings(output: Path) -> Iterator[Status]:
     """All trainings whose files go into a folder, the latest first."""
-    found = sorted(output.glob("*.training/settings.json"), key=lambda file: -file.stat().st_mtime)
+    found = sorted(output.glob(f"*{WORK}/settings.json"), key=lambda file: -file.stat().st_mtime)
     for file in found:
         try:
             yield status(file.parent)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hypernet.errors import HypernetError
+from hypernet.library.scan import WORK
 from hypernet.train.data.buckets import CROPS
 from hypernet.train.data.captions import Wording
 from hypernet.train.data.dataset import SAMPLINGS
@@ -159,7 +160,7 @@ class Settings:
     @property
     def state(self) -> Path:
         """The folder in which everything about this training is kept while it lasts."""
-        return Path(self.output) / f"{self.name}.training"
+        return Path(self.output) / f"{self.name}{WORK}"
 
     def to_json(self) -> str:
         """As `from_json` reads it."""
@@ -212,3 +213,21 @@ def _is_like(value: object, like: object) -> bool:
     if isinstance(like, bool) or isinstance(value, bool):
         return isinstance(value, bool) and isinstance(like, bool)
     return isinstance(value, (int, float)) if isinstance(like, float) else isinstance(value, type(like))
+
+
+def value_of(name: str, text: str) -> object:
+    """A typed text as a value of the setting's kind. Numbers in a list stand between commas, texts between |."""
+    like = getattr(Settings, name, "")
+    if isinstance(like, str):
+        return text
+    if name == "template":
+        return [line.strip() for line in text.split("|")]
+    parts = [_number(part) for part in text.split(",") if part.strip()]
+    return parts if isinstance(like, tuple) else parts[0] if len(parts) == 1 else text
+
+
+def _number(text: str) -> object:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

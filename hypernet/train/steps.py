@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from accelerate import Accelerator
 from torch import Tensor, nn
 
 from hypernet.errors import HypernetError
@@ -18,6 +17,9 @@ from hypernet.train.nets import parameters
 from hypernet.train.noise import NoiseSchedule, squared_error
 from hypernet.train.optimizers import make_optimizer
 from hypernet.train.rates import Rates, read_rates
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 CLIPS = ("disabled", "norm", "value")
 """The kinds of gradient clipping."""
@@ -107,6 +109,8 @@ class Trainer:
 
         Raises HypernetError for a network or an optimizer that can't be trained here.
         """
+        from accelerate import Accelerator
+
         self.accelerator = accelerator or Accelerator()
         self.unet, self.noise, self.rates = freeze(unet), noise, rates
         self.network, self.weights = network, parameters(network)

@@ -7,10 +7,9 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from accelerate import Accelerator
 
 from hypernet.atomic import writing
 from hypernet.errors import HypernetError
@@ -32,6 +31,9 @@ from hypernet.train.settings import AUTO, Settings
 from hypernet.train.steps import Batch, Clip, Trainer, checkpoint
 from hypernet.train.store import Store
 
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
 RETRY_SECONDS = 10.0
 """Between tries to write the files to a disk that refuses."""
 
@@ -47,6 +49,8 @@ def train(settings: Settings, watch: Watch = lambda event: None, base: Base | No
     base: the model, if it is open already. Returns None where somebody asked for a pause. Raises HypernetError, in
     words, for settings, pictures or models it can't train with.
     """
+    from accelerate import Accelerator
+
     settings.check()
     store = Store(settings.state)
     accelerator = Accelerator(mixed_precision=_precision(settings))
