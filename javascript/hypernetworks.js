@@ -25,7 +25,8 @@ window.hypernet ??= {};
 
     function start() {
         document.addEventListener("keydown", nudge, true);
-        for (const part of ["prompt", "cards", "shelf", "menu", "completion", "checks", "popover", "tools"]) hypernet[part].start();
+        const parts = ["prompt", "cards", "shelf", "menu", "completion", "checks", "popover", "tools", "train"];
+        for (const part of parts) hypernet[part].start();
         hypernet.catalogue.refresh().catch(() => {}); // the cards then work as the host's own
     }
 

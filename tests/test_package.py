@@ -78,7 +78,8 @@ FLOORS = (
 WEBUI = (
     *("settings", "memory", "facts", "catalogue", "cards", "previews", "host", "infotext", "dialects"),
     *("prompts", "request", "session", "axes", "api", "page_routes", "civitai_routes"),
-    *("tools", "found", "tools_tab", "wiring"),
+    *("tools", "found", "tools_tab"),
+    *("train_env", "train_panel", "train_desk", "train_routes", "train_tab", "wiring"),
 )
 """The same inside the WebUI's wing."""
 

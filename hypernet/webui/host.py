@@ -111,6 +111,18 @@ class Host(Places, Protocol):
         """The folder for LoRA files."""
         ...
 
+    def checkpoint_path(self) -> Path | None:
+        """The file, or the folder, of the chosen checkpoint; None where there is none."""
+        ...
+
+    def lend_memory(self) -> None:
+        """Makes the model leave the GPU, where the host has a way; called when no picture is being drawn."""
+        ...
+
+    def claim_memory(self) -> None:
+        """Takes the model back to where `lend_memory` took it from; nothing where it did not."""
+        ...
+
     # The request
 
     def is_request(self, p: Processing) -> bool:

@@ -53,6 +53,7 @@ class Session:
     def before(self, p: Processing) -> None:
         """Before the request's settings count."""
         self.host.restore_after(p, [_ALWAYS, *CONTROLS])
+        self.host.claim_memory()
 
     def begin(self, p: Processing) -> None:
         """A request begins, or a pass inside one that has a p of its own: what an earlier one left behind is gone."""

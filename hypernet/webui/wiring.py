@@ -11,6 +11,8 @@ from hypernet.webui import infotext
 from hypernet.webui.host import Host
 from hypernet.webui.session import Session
 from hypernet.webui.settings import CONTROLS, SECTION, Control
+from hypernet.webui.train_desk import Desk
+from hypernet.webui.train_tab import train_tabs
 
 _log = logging.getLogger("hypernet")
 
@@ -29,6 +31,7 @@ def the_session(find_host: Callable[[], Host]) -> Session:
 def connect(session: Session, callbacks: Any) -> None:
     """callbacks: the host's `script_callbacks` module; what it lacks is left out."""
     host, catalogue = session.host, session.catalogue
+    desk = Desk(host, catalogue)
 
     def before_ui() -> None:
         host.install(session, catalogue)
@@ -49,21 +52,25 @@ def connect(session: Session, callbacks: Any) -> None:
     def app_started(demo: Any, app: Any) -> None:
         from hypernet.webui.civitai_routes import add_civitai_routes, add_preview_route
         from hypernet.webui.page_routes import add_page_routes
+        from hypernet.webui.train_routes import add_train_api, add_train_routes
 
-        add_page_routes(app, catalogue, host.page_guards())
-        add_preview_route(app, catalogue, host.page_guards())
+        guards = host.page_guards()
+        add_page_routes(app, catalogue, guards)
+        add_preview_route(app, catalogue, guards)
+        add_train_routes(app, desk, guards)
         options = host.route_options(app)
         if options is not None:
             from hypernet.webui.api import add_routes
 
             add_routes(app, catalogue, options)
             add_civitai_routes(app, catalogue, options)
+            add_train_api(app, desk, options)
             host.on_api_infotext(lambda params: infotext.pasted(params, catalogue.library, _log.warning))
 
     def ui_tabs() -> list[tuple[Any, str, str]]:
         from hypernet.webui.tools_tab import tools_tab
 
-        return [*tools_tab(host, catalogue)]
+        return [*tools_tab(host, catalogue), *train_tabs(desk)]
 
     def infotext_pasted(text: str, params: dict[str, Any]) -> None:
         infotext.pasted(params, catalogue.library, host.warn, text, catalogue.facts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MethodType
@@ -25,6 +26,7 @@ class A1111(WebUI):
 
     def __init__(self) -> None:
         self._native_list = NativeList()
+        self._lent = Lent()
 
     # Places and options
 
@@ -88,6 +90,25 @@ class A1111(WebUI):
     def new_clock(self, p: Processing) -> RunClock:
         return CfgClock()
 
+    def lend_memory(self) -> None:
+        """As “Unload SD checkpoint to RAM” in the host's settings."""
+        from modules import sd_models
+        from modules.call_queue import queue_lock
+
+        model = sd_models.model_data.sd_model
+        if model is not None:
+
+            def back() -> None:
+                if sd_models.model_data.sd_model is model:  # nobody chose another one meanwhile
+                    sd_models.send_model_to_device(model)
+
+            with queue_lock:
+                self._lent.lend(lambda: sd_models.send_model_to_cpu(model), back)
+
+    def claim_memory(self) -> None:
+        """As “Load SD checkpoint to VRAM from RAM”."""
+        self._lent.claim()
+
     # The picture
 
     def is_request(self, p: Processing) -> bool:
@@ -144,6 +165,28 @@ class A1111(WebUI):
     def uninstall(self) -> None:
         """Gives the host its own list of files back."""
         self._native_list.restore()
+
+
+class Lent:
+    """A model that left the GPU, and the way back, which is gone once: by the next request or when training ended."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._back: Callable[[], None] | None = None
+
+    def lend(self, leave: Callable[[], None], back: Callable[[], None]) -> None:
+        """leave: what takes the model away, unless it is away already; back: what brings it back."""
+        with self._lock:
+            if self._back is None:
+                leave()
+                self._back = back
+
+    def claim(self) -> None:
+        """Brings the model back, if it is away."""
+        with self._lock:
+            back, self._back = self._back, None
+            if back is not None:
+                back()
 
 
 def _renamed(rename: Callable[[dict[str, Any]], None], label: str) -> Callable[[dict[str, Any]], Any]:

@@ -87,6 +87,21 @@ class WebUI:
         folder = getattr(shared.cmd_opts, "lora_dir", None) or getattr(shared.opts, "lora_dir", None)
         return Path(folder) if folder else Path(paths.models_path) / "Lora"
 
+    def checkpoint_path(self) -> Path | None:
+        """Of the model in memory, or of the one that would be loaded next."""
+        from modules import sd_models
+
+        model = getattr(getattr(sd_models, "model_data", None), "sd_model", None)
+        info = getattr(model, "sd_checkpoint_info", None) or sd_models.select_checkpoint()
+        place = getattr(info, "path", None) or getattr(info, "filename", None)
+        return Path(place).absolute() if place else None
+
+    def lend_memory(self) -> None:
+        """Most hosts have no safe way."""
+
+    def claim_memory(self) -> None:
+        """Nothing was lent."""
+
     # The request
 
     def is_hires(self, p: Processing) -> bool:

@@ -6,6 +6,7 @@ four are found by feature: models live in `forge_objects`, projections are of th
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -67,6 +68,16 @@ class Forge(A1111):
             unet = objects.unet.clone()
             unet.add_extra_preserved_memory_during_sampling(nbytes)
             objects.unet = unet
+
+    def lend_memory(self) -> None:
+        """The backend loads models anew whenever it needs them."""
+        from modules.call_queue import queue_lock
+
+        for name in ("backend.memory_management", "ldm_patched.modules.model_management"):
+            if name in sys.modules:
+                with queue_lock:
+                    sys.modules[name].unload_all_models()
+                return
 
     def install(self, handler: Handler, catalogue: Catalogue) -> None:
         """The host's own handler, where one is left, loads every file and applies none: it is no alternative."""
